@@ -64,6 +64,9 @@ class Engine {
   // One token for each sequence in one step; logits [sequences.size()][vocabulary], valid until the next call.
   Result<std::span<const float>> Step(std::span<Sequence* const> sequences, std::span<const int32_t> tokens);
 
+  // Puts the threads to sleep until the next call, so that something else can be measured undisturbed.
+  void Pause();
+
   // Like Feed, but gives the logits of every token: [tokens.size()][vocabulary].
   Result<std::vector<float>> FeedAll(Sequence& sequence, std::span<const int32_t> tokens);
 

@@ -1,0 +1,254 @@
+#include "engine/engine.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <numeric>
+#include <thread>
+
+#include "engine/step.h"
+#include "model/weights.h"
+
+namespace pith {
+
+struct Engine::Impl {
+  EngineOptions options;
+  std::unique_ptr<GgufFile> file;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<PagePool> pool;
+  std::unique_ptr<StepRunner> runner;
+  uint64_t model_hash = 0;
+
+  // What one step of Feed, Step and FeedAll has in common.
+  struct Rows {
+    std::vector<int32_t> tokens, positions, outputs;
+    std::vector<StepSequence> sequences;
+  } rows;
+
+  Status CheckTokens(const Sequence& sequence, std::span<const int32_t> tokens) const;
+  Status CheckMemory(size_t num_tokens) const;
+  Status AddRows(Sequence& sequence, std::span<const int32_t> tokens);
+  Result<std::span<const float>> RunRows(std::span<Sequence* const> sequences);
+};
+
+namespace {
+
+constexpr uint32_t kMaxChunk = 8192;
+constexpr int kMaxThreads = 512;  // ggml's own bound
+
+// Bytes of memory that the system can still give, from MemAvailable and the address-space limit; "unknown" is no limit.
+uint64_t AvailableMemory() {
+  uint64_t available = UINT64_MAX;
+  std::ifstream info("/proc/meminfo");
+  std::string word;
+  while (info >> word) {
+    uint64_t kib = 0;
+    if (word == "MemAvailable:" && info >> kib) available = kib * 1024;
+  }
+  rlimit limit{};
+  uint64_t used_pages = 0;
+  std::ifstream statm("/proc/self/statm");
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && statm >> used_pages) {
+    const uint64_t used = used_pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    available = std::min<uint64_t>(available, limit.rlim_cur > used ? limit.rlim_cur - used : 0);
+  }
+  return available;
+}
+
+Status FillDefaults(EngineOptions* o, const ModelShape& shape) {
+  if (o->context == 0) o->context = shape.context;
+  if (o->num_threads == 0) {
+    o->num_threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  }
+  if (o->num_threads < 1 || o->num_threads > kMaxThreads) {
+    return InputError("the number of threads must be 1.." + std::to_string(kMaxThreads),
+                      std::to_string(o->num_threads), "Leave it out to use all cores.");
+  }
+  if (o->chunk < 1 || o->chunk > kMaxChunk) {
+    return InputError("the chunk must be 1.." + std::to_string(kMaxChunk) + " tokens",
+                      std::to_string(o->chunk), "512 is a good value.");
+  }
+  if (o->context > (1u << 30)) {
+    return InputError("the context is absurd", std::to_string(o->context) + " tokens",
+                      "The model was trained for " + std::to_string(shape.context) + ".");
+  }
+  if (o->key_form == nullptr) o->key_form = FindForm(FormId::kF16);
+  if (o->value_form == nullptr) o->value_form = FindForm(FormId::kF16);
+  return {};
+}
+
+}  // namespace
+
+Status Engine::Impl::CheckTokens(const Sequence& sequence, std::span<const int32_t> tokens) const {
+  const uint64_t total = sequence.tokens.size() + tokens.size();
+  if (total > options.context) {
+    return InputError(std::to_string(total) + " tokens do not fit the context of " +
+                          std::to_string(options.context),
+                      options.model_path, "Shorten the text, or give a larger --ctx.");
+  }
+  const auto vocabulary = static_cast<int32_t>(model->params().vocabulary);
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= vocabulary) {
+      return InputError("token " + std::to_string(token) + " is not in the vocabulary of " +
+                            std::to_string(vocabulary),
+                        options.model_path, "Use the tokenizer of this model.");
+    }
+  }
+  return {};
+}
+
+// Refuses growth that would make the system run out of memory: pages are handed out lazily, so that the system would say
+// yes now and kill the process later.
+Status Engine::Impl::CheckMemory(size_t num_tokens) const {
+  const ModelShape& s = model->shape();
+  const double bits = s.key_dim * options.key_form->bits_per_value +
+                      s.value_dim * options.value_form->bits_per_value;
+  const auto bytes = static_cast<uint64_t>(bits / 8.0 * s.num_layers * s.num_kv_heads *
+                                           static_cast<double>(num_tokens));
+  const uint64_t spare = pool->allocated_bytes() - pool->used_bytes();
+  if (bytes <= spare || bytes - spare < AvailableMemory()) return {};
+  return Failure("there is no memory for the cache: " + std::to_string(bytes >> 20) +
+                     " MiB are needed for " + std::to_string(num_tokens) + " tokens",
+                 options.model_path, "Shorten the text, or store the cache in a smaller form.");
+}
+
+Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens) {
+  const auto first_row = static_cast<uint32_t>(rows.tokens.size());
+  const size_t first_position = sequence.tokens.size();
+  rows.tokens.insert(rows.tokens.end(), tokens.begin(), tokens.end());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    rows.positions.push_back(static_cast<int32_t>(first_position + i));
+  }
+  PITH_TRY(sequence.cache.Extend(std::span(rows.positions).subspan(first_row)));
+  rows.sequences.push_back({&sequence.cache, first_row, static_cast<uint32_t>(tokens.size())});
+  return {};
+}
+
+// Runs the collected rows; on failure the caches are what they were.
+Result<std::span<const float>> Engine::Impl::RunRows(std::span<Sequence* const> sequences) {
+  auto logits = runner->Run({rows.tokens, rows.positions, rows.sequences, rows.outputs});
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    Sequence& sequence = *sequences[i];
+    if (!logits) {
+      sequence.cache.Truncate(static_cast<int32_t>(sequence.tokens.size()));
+      continue;
+    }
+    const auto first = rows.tokens.begin() + rows.sequences[i].first_row;
+    sequence.tokens.insert(sequence.tokens.end(), first, first + rows.sequences[i].num_rows);
+  }
+  return logits;
+}
+
+Engine::Engine() : impl_(std::make_unique<Impl>()) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
+  std::unique_ptr<Engine> engine(new Engine());
+  Impl& e = *engine->impl_;
+  e.options = options;
+  PITH_ASSIGN(GgufFile file, GgufFile::Open(options.model_path));
+  e.file = std::make_unique<GgufFile>(std::move(file));
+  PITH_ASSIGN(const ModelShape shape, ReadModelShape(*e.file));
+  PITH_TRY(FillDefaults(&e.options, shape));
+  PITH_ASSIGN(e.tokenizer, Tokenizer::Load(*e.file));
+  if (e.tokenizer->vocabulary_size() != shape.vocabulary) {
+    return InputError("the tokenizer has " + std::to_string(e.tokenizer->vocabulary_size()) +
+                          " tokens but the embedding has " + std::to_string(shape.vocabulary),
+                      options.model_path, "The file is damaged.");
+  }
+  PITH_ASSIGN(e.model, Model::Load(*e.file, {e.options.repack, e.options.context}));
+  PITH_ASSIGN(e.model_hash, HashModel(*e.file, e.model->params()));
+  e.pool = std::make_unique<PagePool>(e.options.cache_limit_bytes);
+  e.runner = std::make_unique<StepRunner>(*e.model, e.options.num_threads);
+  PITH_TRY(e.runner->Reserve(std::min(e.options.chunk, e.options.context)));
+  return engine;
+}
+
+const Model& Engine::model() const { return *impl_->model; }
+const GgufFile& Engine::file() const { return *impl_->file; }
+const Tokenizer& Engine::tokenizer() const { return *impl_->tokenizer; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+PagePool& Engine::pool() { return *impl_->pool; }
+uint64_t Engine::model_hash() const { return impl_->model_hash; }
+void Engine::Pause() { impl_->runner->Pause(); }
+
+CacheSpec Engine::cache_spec() const {
+  const ModelShape& s = impl_->model->shape();
+  CacheSpec spec;
+  spec.num_layers = s.num_layers;
+  spec.num_kv_heads = s.num_kv_heads;
+  spec.keys = {impl_->options.key_form, s.key_dim, OwnerScope::kHead};
+  spec.values = {impl_->options.value_form, s.value_dim, OwnerScope::kHead};
+  return spec;
+}
+
+Sequence Engine::NewSequence() {
+  return Sequence{SequenceCache(impl_->pool.get(), cache_spec()), {}};
+}
+
+Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const int32_t> tokens,
+                                            const FeedProgress& progress) {
+  if (tokens.empty()) return InputError("there is nothing to read", "", "Give a text.");
+  PITH_TRY(impl_->CheckTokens(sequence, tokens));
+  PITH_TRY(impl_->CheckMemory(tokens.size()));
+  std::span<const float> logits;
+  for (size_t done = 0; done < tokens.size();) {
+    const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
+    impl_->rows = {};
+    PITH_TRY(impl_->AddRows(sequence, tokens.subspan(done, count)));
+    done += count;
+    if (done == tokens.size()) impl_->rows.outputs = {static_cast<int32_t>(count) - 1};
+    Sequence* const one[] = {&sequence};
+    PITH_ASSIGN(logits, impl_->RunRows(one));
+    if (progress && !progress(done, tokens.size()) && done < tokens.size()) {
+      return Failure("interrupted");
+    }
+  }
+  return logits;
+}
+
+Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences,
+                                            std::span<const int32_t> tokens) {
+  if (sequences.empty() || sequences.size() != tokens.size()) {
+    return InputError("each sequence of a step needs one token", "", "Give as many tokens.");
+  }
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    PITH_TRY(impl_->CheckTokens(*sequences[i], tokens.subspan(i, 1)));
+  }
+  impl_->rows = {};
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    if (Status added = impl_->AddRows(*sequences[i], tokens.subspan(i, 1)); !added) {
+      // What has been extended for this step is taken back, so that every cache is what it was.
+      for (size_t j = 0; j < i; ++j) {
+        sequences[j]->cache.Truncate(static_cast<int32_t>(sequences[j]->tokens.size()));
+      }
+      return tl::unexpected<Error>(std::move(added).error());
+    }
+  }
+  impl_->rows.outputs.resize(sequences.size());
+  std::iota(impl_->rows.outputs.begin(), impl_->rows.outputs.end(), 0);
+  return impl_->RunRows(sequences);
+}
+
+Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const int32_t> tokens) {
+  PITH_TRY(impl_->CheckTokens(sequence, tokens));
+  PITH_TRY(impl_->CheckMemory(tokens.size()));
+  std::vector<float> all;
+  for (size_t done = 0; done < tokens.size();) {
+    const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
+    impl_->rows = {};
+    PITH_TRY(impl_->AddRows(sequence, tokens.subspan(done, count)));
+    impl_->rows.outputs.resize(count);
+    std::iota(impl_->rows.outputs.begin(), impl_->rows.outputs.end(), 0);
+    Sequence* const one[] = {&sequence};
+    PITH_ASSIGN(const std::span<const float> logits, impl_->RunRows(one));
+    all.insert(all.end(), logits.begin(), logits.end());
+    done += count;
+  }
+  return all;
+}
+
+}  // namespace pith

@@ -1,0 +1,252 @@
+#include "engine/step.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace pith {
+
+// What the operations of one layer need while the graph runs. The graph keeps pointers to it across steps.
+struct StepRunner::LayerState {
+  StepRunner* runner = nullptr;
+  uint32_t layer = 0;
+  std::vector<AttendSequence> sequences;
+  std::optional<AttendPlan> plan;
+  std::atomic<uint32_t> next_item{0};
+};
+
+namespace {
+
+constexpr size_t kNodesPerLayer = 64;
+constexpr size_t kScratchAlignment = 64;
+
+size_t GraphNodes(const HyperParams& p) {
+  return (kNodesPerLayer + 4ull * p.num_experts_used) * p.num_layers + 64;
+}
+
+float* RowData(const ggml_tensor* t, size_t head, size_t row) {
+  return reinterpret_cast<float*>(static_cast<char*>(t->data) + head * t->nb[1] + row * t->nb[2]);
+}
+
+AttendShape ShapeOf(const HyperParams& p) {
+  return {.num_query_heads = p.num_query_heads,
+          .num_kv_heads = p.num_kv_heads,
+          .key_dim = p.key_dim,
+          .value_dim = p.value_dim,
+          .scale = 1.0f / std::sqrt(static_cast<float>(p.key_dim)),
+          .window = static_cast<int32_t>(p.window)};
+}
+
+}  // namespace
+
+StepRunner::StepRunner(const Model& model, int num_threads)
+    : model_(model), num_threads_(num_threads), backend_(ggml_backend_cpu_init()) {
+  PITH_CHECK(backend_ != nullptr);
+  ggml_threadpool_params params = ggml_threadpool_params_default(num_threads);
+  pool_ = ggml_threadpool_new(&params);
+  PITH_CHECK(pool_ != nullptr);
+  ggml_backend_cpu_set_n_threads(backend_.get(), num_threads);
+  ggml_backend_cpu_set_threadpool(backend_.get(), pool_);
+  allocator_.reset(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+  const size_t nodes = GraphNodes(model.params());
+  ctx_memory_.resize(ggml_tensor_overhead() * nodes + ggml_graph_overhead_custom(nodes, false));
+  for (uint32_t i = 0; i < model.params().num_layers; ++i) {
+    layers_.push_back(std::make_unique<LayerState>());
+    layers_.back()->runner = this;
+    layers_.back()->layer = i;
+  }
+}
+
+StepRunner::~StepRunner() {
+  backend_.reset();
+  ggml_threadpool_free(pool_);
+}
+
+void StepRunner::Pause() { ggml_threadpool_pause(pool_); }
+
+Status StepRunner::Reserve(uint32_t rows) { return Build({rows, 1}); }
+
+ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggml_tensor* x,
+                                    GraphKey key) {
+  const HyperParams& p = model_.params();
+  const LayerWeights& w = model_.layer(layer);
+  const bool last = layer + 1 == p.num_layers;
+  // The last layer writes all rows to the cache but works on only for the rows whose logits are wanted.
+  const bool want_q = !last || key.outputs > 0;
+  Qkv qkv = BuildQkv(s, w, BuildNorm(s, x, w.attn_norm), want_q);
+  LayerState* state = layers_[layer].get();
+
+  ggml_tensor* write_args[] = {qkv.k, qkv.v};
+  ggml_tensor* written = ggml_custom_4d(s.ctx, GGML_TYPE_F32, 1, 1, 1, 1, write_args, 2, WriteOp,
+                                        GGML_N_TASKS_MAX, state);
+  ggml_build_forward_expand(s.graph, written);
+  if (!want_q) return nullptr;
+
+  if (last && key.outputs < key.rows) {
+    const int64_t q_size = static_cast<int64_t>(p.key_dim) * p.num_query_heads;
+    ggml_tensor* flat = ggml_reshape_2d(s.ctx, qkv.q, q_size, static_cast<int64_t>(key.rows));
+    flat = ggml_get_rows(s.ctx, flat, outputs_);
+    qkv.q = ggml_reshape_3d(s.ctx, flat, p.key_dim, p.num_query_heads,
+                            static_cast<int64_t>(key.outputs));
+    x = ggml_get_rows(s.ctx, x, outputs_);
+  }
+  ggml_tensor* attend_args[] = {qkv.q, written};  // `written` is an edge: the cache is filled before it is read
+  const int64_t mixed_size = static_cast<int64_t>(p.value_dim) * p.num_query_heads;
+  ggml_tensor* partial = ggml_custom_4d(s.ctx, GGML_TYPE_F32, mixed_size, qkv.q->ne[2], 1, 1,
+                                        attend_args, 2, PartialOp, GGML_N_TASKS_MAX, state);
+  ggml_tensor* merged =
+      ggml_custom_inplace(s.ctx, partial, nullptr, 0, MergeOp, GGML_N_TASKS_MAX, state);
+  return BuildLayerOutput(s, w, merged, x);
+}
+
+Status StepRunner::Build(GraphKey key) {
+  const HyperParams& p = model_.params();
+  ctx_.reset(ggml_init({ctx_memory_.size(), ctx_memory_.data(), true}));
+  graph_ = ggml_new_graph_custom(ctx_.get(), GraphNodes(p), false);
+  const auto input = [this](size_t n) {
+    ggml_tensor* t = ggml_new_tensor_1d(ctx_.get(), GGML_TYPE_I32, static_cast<int64_t>(n));
+    ggml_set_input(t);
+    return t;
+  };
+  tokens_ = input(key.rows);
+  positions_ = input(key.rows);
+  outputs_ = key.outputs > 0 && key.outputs < key.rows ? input(key.outputs) : nullptr;
+  const SegmentContext s{ctx_.get(), graph_, &p, positions_, model_.common().rope_factors};
+  ggml_tensor* x = ggml_get_rows(ctx_.get(), model_.common().embedding, tokens_);
+  for (uint32_t i = 0; i < p.num_layers; ++i) x = BuildLayer(s, i, x, key);
+  logits_ = nullptr;
+  if (x != nullptr) {
+    logits_ = BuildLogits(s, model_.common(), x);
+    ggml_set_output(logits_);
+    ggml_build_forward_expand(graph_, logits_);
+  }
+  key_ = {};
+  if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
+    return Failure("there is no memory for the work space of a step of " +
+                       std::to_string(key.rows) + " rows",
+                   model_.params().architecture, "Take smaller chunks of the prompt.");
+  }
+  key_ = key;
+  return {};
+}
+
+void StepRunner::WriteOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
+  const auto* state = static_cast<LayerState*>(data);
+  const ggml_tensor* k = dst->src[0];
+  const ggml_tensor* v = dst->src[1];
+  const auto num_heads = static_cast<uint32_t>(k->ne[1]);
+  uint32_t item = 0;
+  for (const StepSequence& sequence : state->runner->sequences_) {
+    for (uint32_t head = 0; head < num_heads; ++head) {
+      const uint64_t first = sequence.cache->num_entries(state->layer, head) - sequence.num_rows;
+      if (item++ % num_threads == static_cast<uint32_t>(thread)) {
+        sequence.cache->WriteKeys(state->layer, head, first, sequence.num_rows,
+                                  RowData(k, head, sequence.first_row), k->nb[2] / sizeof(float));
+      }
+      if (item++ % num_threads == static_cast<uint32_t>(thread)) {
+        sequence.cache->WriteValues(state->layer, head, first, sequence.num_rows,
+                                    RowData(v, head, sequence.first_row), v->nb[2] / sizeof(float));
+      }
+    }
+  }
+}
+
+namespace {
+
+AttendCall CallFor(const AttendPlan& plan, std::span<const AttendSequence> sequences,
+                   const ggml_tensor* q, ggml_tensor* out, std::byte* scratch,
+                   std::atomic<uint32_t>* next_item) {
+  return {.plan = &plan,
+          .sequences = sequences,
+          .q = static_cast<const float*>(q->data),
+          .q_row_stride = q->nb[2] / sizeof(float),
+          .out = static_cast<float*>(out->data),
+          .out_row_stride = out->nb[1] / sizeof(float),
+          .scratch = scratch,
+          .next_item = next_item};
+}
+
+}  // namespace
+
+void StepRunner::PartialOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
+  auto* state = static_cast<LayerState*>(data);
+  AttendPartial(CallFor(*state->plan, state->sequences, dst->src[0], dst, state->runner->scratch_,
+                        &state->next_item),
+                thread, num_threads);
+}
+
+void StepRunner::MergeOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
+  auto* state = static_cast<LayerState*>(data);
+  const ggml_tensor* partial = dst->src[0];
+  AttendMerge(CallFor(*state->plan, state->sequences, partial->src[0], dst, state->runner->scratch_,
+                      &state->next_item),
+              thread, num_threads);
+}
+
+// Lengths differ from step to step (and, once entries are evicted, from layer to layer), so each layer has its plan.
+void StepRunner::PlanAttention(const StepInput& input) {
+  const HyperParams& p = model_.params();
+  sequences_.assign(input.sequences.begin(), input.sequences.end());
+  output_positions_.clear();
+  for (const int32_t row : input.outputs) output_positions_.push_back(input.positions[row]);
+  size_t scratch_bytes = 0;
+  for (uint32_t layer = 0; layer < p.num_layers; ++layer) {
+    LayerState& state = *layers_[layer];
+    const bool only_outputs = layer + 1 == p.num_layers && input.outputs.size() < input.tokens.size();
+    state.sequences.clear();
+    size_t next_output = 0;
+    for (const StepSequence& sequence : input.sequences) {
+      AttendSequence rows;
+      rows.heads = sequence.cache->Heads(layer);
+      if (only_outputs) {
+        const size_t begin = next_output;
+        const size_t end_row = sequence.first_row + sequence.num_rows;
+        while (next_output < input.outputs.size() &&
+               static_cast<size_t>(input.outputs[next_output]) < end_row) {
+          ++next_output;
+        }
+        rows.first_row = static_cast<uint32_t>(begin);
+        rows.positions = std::span(output_positions_).subspan(begin, next_output - begin);
+      } else {
+        rows.first_row = sequence.first_row;
+        rows.positions = input.positions.subspan(sequence.first_row, sequence.num_rows);
+      }
+      if (!rows.positions.empty()) state.sequences.push_back(rows);
+    }
+    state.plan.emplace(ShapeOf(p), state.sequences, num_threads_);
+    state.next_item.store(0, std::memory_order_relaxed);
+    scratch_bytes = std::max(scratch_bytes, state.plan->scratch_bytes());
+  }
+  if (scratch_memory_.size() < scratch_bytes + kScratchAlignment) {
+    scratch_memory_.resize(scratch_bytes + kScratchAlignment);
+    const auto address = reinterpret_cast<uintptr_t>(scratch_memory_.data());
+    scratch_ = scratch_memory_.data() + (kScratchAlignment - address % kScratchAlignment);
+  }
+}
+
+void StepRunner::SetInputs(const StepInput& input) {
+  ggml_backend_tensor_set(tokens_, input.tokens.data(), 0, input.tokens.size_bytes());
+  ggml_backend_tensor_set(positions_, input.positions.data(), 0, input.positions.size_bytes());
+  if (outputs_ != nullptr) {
+    ggml_backend_tensor_set(outputs_, input.outputs.data(), 0, input.outputs.size_bytes());
+  }
+}
+
+Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
+  const GraphKey key{input.tokens.size(), input.outputs.size()};
+  // Decoding repeats one shape: its graph and the places of its tensors are kept.
+  if (!(key == key_)) PITH_TRY(Build(key));
+  PlanAttention(input);
+  SetInputs(input);
+  if (ggml_backend_graph_compute(backend_.get(), graph_) != GGML_STATUS_SUCCESS) {
+    return Failure("a step of the model failed", model_.params().architecture);
+  }
+  result_.resize(input.outputs.size() * model_.params().vocabulary);
+  if (logits_ != nullptr) {
+    ggml_backend_tensor_get(logits_, result_.data(), 0, result_.size() * sizeof(float));
+  }
+  return std::span<const float>(result_);
+}
+
+}  // namespace pith
