@@ -109,7 +109,9 @@ void SetModelKeys(const MakeModelOptions& o, gguf_context* out) {
     gguf_set_val_f32(out, (arch + key).c_str(), value);
   };
   gguf_set_val_str(out, "general.architecture", arch.c_str());
-  gguf_set_val_str(out, "general.name", ("random " + arch).c_str());
+  // No architecture in the name: libllama wants certain control tokens of a model that is called
+  // phi3.
+  gguf_set_val_str(out, "general.name", "random weights");
   if (ggml_is_quantized(o.type)) gguf_set_val_u32(out, "general.quantization_version", 2);
   set(".vocab_size", o.vocabulary);
   set(".context_length", o.context);
