@@ -1,0 +1,276 @@
+// pith bench: how fast, alone or against libllama.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/report.h"
+#include "cli/terminal.h"
+#include "eval/speed_json.h"
+
+namespace pith {
+namespace {
+
+struct BenchFlags {
+  std::string model, versus, memory_child;
+  std::vector<std::string> recipes{"full"}, budgets;
+  std::vector<uint32_t> contexts;
+  std::vector<int> threads;
+  uint32_t decode_tokens = 32, repeats = 5, chunk = 512;
+  bool prefill = false, decode = false, memory = false;  // none of them: all
+  bool prefill_full = false, json = false;
+};
+
+Status CheckAtLeastOne(const char* option, int64_t value, int64_t most) {
+  if (value >= 1 && value <= most) return {};
+  return InputError(fmt::format("{} is {}, outside 1 to {}", option, value, most), "command line");
+}
+
+Status CheckFlags(const BenchFlags& flags) {
+  for (const uint32_t context : flags.contexts) {
+    PITH_TRY(CheckAtLeastOne("--ctx", context, 1 << 24));
+  }
+  for (const int threads : flags.threads) PITH_TRY(CheckAtLeastOne("--threads", threads, 512));
+  PITH_TRY(CheckAtLeastOne("--chunk", flags.chunk, 8192));
+  PITH_TRY(CheckAtLeastOne("-n", flags.decode_tokens, 1 << 20));
+  return CheckAtLeastOne("--repeats", flags.repeats, 1000);
+}
+
+// The cross product of recipes and budgets; "full" takes no budget and runs once.
+Result<std::vector<SpeedRecipe>> Recipes(const BenchFlags& flags) {
+  std::vector<SpeedRecipe> recipes;
+  for (const std::string& text : flags.recipes) {
+    std::vector<std::string> budgets = flags.budgets;
+    if (budgets.empty() || text == "full") budgets = {""};
+    for (const std::string& budget : budgets) {
+      PITH_ASSIGN(const Plan plan, ParseRecipe(text, budget));
+      recipes.push_back({plan.canonical, plan.key_form, plan.value_form});
+    }
+  }
+  return recipes;
+}
+
+Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
+  PITH_TRY(CheckFlags(flags));
+  SpeedOptions options;
+  PITH_ASSIGN(options.recipes, Recipes(flags));
+  PITH_ASSIGN(options.model_path, ResolveModel(flags.model));
+  const bool all = !flags.prefill && !flags.decode && !flags.memory;
+  options.prefill = all || flags.prefill;
+  options.decode = all || flags.decode;
+  options.contexts = flags.contexts;
+  options.threads = flags.threads;
+  options.versus_llama = !flags.versus.empty();
+  options.prefill_full = flags.prefill_full;
+  options.decode_tokens = flags.decode_tokens;
+  options.repeats = flags.repeats;
+  options.chunk = flags.chunk;
+  return options;
+}
+
+MemoryEngine MemoryEngineOf(const std::string& name) {
+  return *std::find_if(std::begin(kMemoryEngines), std::end(kMemoryEngines),
+                       [&](MemoryEngine engine) { return MemoryEngineName(engine) == name; });
+}
+
+std::vector<std::string> MemoryEngineNames() {
+  std::vector<std::string> names;
+  for (const MemoryEngine engine : kMemoryEngines) names.emplace_back(MemoryEngineName(engine));
+  return names;
+}
+
+// This process is a child of MeasureMemory.
+Status RunMemoryChild(const BenchFlags& flags) {
+  PITH_ASSIGN(const SpeedOptions options, OptionsOf(flags));
+  MemoryTask task;
+  task.engine = MemoryEngineOf(flags.memory_child);
+  task.model_path = options.model_path;
+  task.recipe = options.recipes.at(0);
+  task.context = options.contexts.at(0);
+  task.threads = options.threads.at(0);
+  task.chunk = options.chunk;
+  PITH_ASSIGN(const MemoryPeak peak, MeasureMemoryHere(task));
+  Output output;
+  output.Write(ToLine(peak));
+  return output.status();
+}
+
+// At the longest context and the last number of threads.
+Result<std::vector<MemoryComparison>> MeasureMemory(const SpeedOptions& options) {
+  std::vector<MemoryComparison> comparisons;
+  for (const SpeedRecipe& recipe : options.recipes) {
+    MemoryComparison comparison{options.contexts.back(), options.threads.back(), recipe.text, {}};
+    for (const MemoryEngine engine : kMemoryEngines) {
+      if (engine != MemoryEngine::kPith && !options.versus_llama) continue;
+      const std::string name(MemoryEngineName(engine));
+      Say(fmt::format("bench: context {}: memory of {}", comparison.context, name));
+      PITH_ASSIGN(
+          const MemoryPeak peak,
+          MeasureMemoryInChild({"bench", "--memory-child", name, "-m", options.model_path, "--kv",
+                                recipe.text, "--ctx", std::to_string(comparison.context),
+                                "--threads", std::to_string(comparison.threads), "--chunk",
+                                std::to_string(options.chunk)}));
+      comparison.peaks.emplace_back(engine, peak);
+    }
+    comparisons.push_back(std::move(comparison));
+  }
+  return comparisons;
+}
+
+std::string RatioText(std::optional<double> ratio) {
+  return ratio ? fmt::format("{:8.3f}", *ratio) : std::string();
+}
+
+void AppendRows(std::string* text, std::string_view what, uint32_t context,
+                const Comparison& comparison) {
+  const Timing* best = comparison.BestPeer();
+  for (const Timing& timing : comparison.timings) {
+    const bool ours = &timing == &comparison.timings.front();
+    *text += fmt::format("{:<8}{:>8}  {:<18}{:>10.2f}{:>12.2f}{:>12.2f}{:>12.2f}{}\n",
+                         ours ? what : "", ours ? std::to_string(context) : "",
+                         timing.contestant + (&timing == best ? " *" : ""),
+                         timing.tokens_per_second, timing.ms.min, timing.ms.median, timing.ms.max,
+                         ours ? RatioText(comparison.Ratio()) : "");
+  }
+  if (!comparison.depths.empty()) {
+    *text +=
+        fmt::format("{:18}from chunk times at depths {}\n", "", fmt::join(comparison.depths, ", "));
+  }
+}
+
+std::string RunTable(const SpeedRun& run) {
+  std::string text =
+      fmt::format("\n{} thread{}, {} (keys {}, values {}), loaded in {:.2f} s", run.threads,
+                  run.threads == 1 ? "" : "s", run.recipe.text, run.recipe.key_form->name,
+                  run.recipe.value_form->name, run.load_ms / 1000);
+  if (!run.llama_key_type.empty()) {
+    text += fmt::format("; llama.cpp (keys {}, values {}) in {:.2f} s", run.llama_key_type,
+                        run.llama_value_type, run.llama_load_ms / 1000);
+  }
+  text +=
+      fmt::format("\n{:<8}{:>8}  {:<18}{:>10}{:>12}{:>12}{:>12}{}\n", "", "context", "engine",
+                  "tok/s", "ms min", "median", "max", run.llama_key_type.empty() ? "" : "   ratio");
+  for (const SpeedPoint& point : run.points) {
+    if (point.prefill) AppendRows(&text, "prefill", point.context, *point.prefill);
+  }
+  for (const SpeedPoint& point : run.points) {
+    if (point.decode) AppendRows(&text, "decode", point.context, *point.decode);
+  }
+  for (const SpeedPoint& point : run.points) {
+    text +=
+        fmt::format("{:<8}{:>8}  {} stored, {} beside, {} allocated, {} at most ({} as full f16)\n",
+                    "cache", point.context, FormatBytes(point.cache.logical),
+                    FormatBytes(point.cache.metadata), FormatBytes(point.cache.allocated),
+                    FormatBytes(point.cache.peak), FormatBytes(point.cache_full_f16));
+  }
+  return text;
+}
+
+std::string MemoryTable(const MemoryComparison& memory) {
+  const auto* best = memory.BestPeer();
+  std::string text = fmt::format(
+      "\nmemory at context {}, {} thread{}, {}\n{:18}{:<18}{:>12}{:>16}{:>16}{}\n", memory.context,
+      memory.threads, memory.threads == 1 ? "" : "s", memory.recipe, "", "engine", "peak",
+      "own at end", "files at end", best == nullptr ? "" : "   ratio");
+  for (const auto& entry : memory.peaks) {
+    const bool ours = &entry == &memory.peaks.front();
+    text += fmt::format("{:18}{:<18}{:>12}{:>16}{:>16}{}\n", "",
+                        std::string(MemoryEngineName(entry.first)) + (&entry == best ? " *" : ""),
+                        FormatBytes(entry.second.peak), FormatBytes(entry.second.anonymous),
+                        FormatBytes(entry.second.file), ours ? RatioText(memory.Ratio()) : "");
+  }
+  return text;
+}
+
+std::string Table(const SpeedReport& report, const Surroundings& here,
+                  const std::vector<MemoryComparison>& memory) {
+  std::string text = fmt::format(
+      "{} ({}, {} parameters, {})\n{}, {} cores, load {:.2f}\n"
+      "chunk {}, {} decoded tokens, {} repeats; milliseconds of the prompt, or per decoded token\n",
+      report.options.model_path, report.architecture, FormatCount(report.model_parameters),
+      FormatBytes(report.model_bytes), here.cpu, here.cores, here.load_average,
+      report.options.chunk, report.options.decode_tokens, report.options.repeats);
+  for (const SpeedRun& run : report.runs) text += RunTable(run);
+  for (const MemoryComparison& entry : memory) text += MemoryTable(entry);
+  if (report.options.versus_llama) {
+    text +=
+        "\n* the best setting of llama.cpp, which the ratio is against (speed: larger is "
+        "better; memory: smaller)\n";
+  }
+  return text;
+}
+
+Status Bench(const BenchFlags& flags) {
+  if (!flags.memory_child.empty()) return RunMemoryChild(flags);
+  PITH_ASSIGN(const SpeedOptions options, OptionsOf(flags));
+  const Surroundings here = DescribeSurroundings(PITH_VERSION);
+  PITH_ASSIGN(const SpeedReport report, MeasureSpeed(options, [](std::string_view line) {
+                Say(fmt::format("bench: {}", line));
+              }));
+  std::vector<MemoryComparison> memory;
+  if (flags.memory || (!flags.prefill && !flags.decode)) {
+    PITH_ASSIGN(memory, MeasureMemory(report.options));
+  }
+  Output output;
+  output.Write(flags.json ? JsonLine(ToJson(report, here, memory)) : Table(report, here, memory));
+  return output.status();
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app, Context& context) {
+  const auto flags = std::make_shared<BenchFlags>();
+  CLI::App* command = app.add_subcommand(
+      "bench",
+      "Measures speed and memory.\n\n"
+      "Alone, or with --vs llama against llama.cpp's library on the same file, threads and "
+      "tokens: the engines take turns in one process, and llama.cpp counts with its faster "
+      "setting of flash attention. Long caches are filled with synthetic entries.");
+  const auto add = [&](const char* group, const std::string& names, auto& value, const char* type,
+                       const std::string& text) {
+    return command->add_option(names, value, text)->type_name(type)->group(group);
+  };
+  const char* const what = "What is measured";
+  add(what, "-m,--model", flags->model, "FILE",
+      "GGUF model (default: $PITH_MODEL, else the bundled nano model)");
+  add(what, "-c,--ctx", flags->contexts, "N,...",
+      "contexts in tokens (default: those of 128, 1024, 4096, 16384 that fit the model)")
+      ->delimiter(',');
+  add(what, "-t,--threads", flags->threads, "N,...", "processor threads (default: all cores)")
+      ->delimiter(',');
+  add(what, "--kv", flags->recipes, "RECIPE",
+      "how the cache is kept (default: full); may be repeated; see pith methods")
+      ->allow_extra_args(false);
+  add(what, "--kv-budget", flags->budgets, "B", "budget of the recipes; may be repeated")
+      ->allow_extra_args(false);
+  add(what, "--vs", flags->versus, "PEER", "measure a peer too: llama")
+      ->check(CLI::IsMember({"llama"}));
+  const auto add_flag = [&](const char* group, const char* name, bool& value, const char* text) {
+    command->add_flag(name, value, text)->group(group);
+  };
+  add_flag(what, "--prefill", flags->prefill, "reading prompts only (these three add up)");
+  add_flag(what, "--decode", flags->decode, "writing tokens only");
+  add_flag(what, "--memory", flags->memory, "peaks of resident memory only");
+  const char* const how = "How";
+  add(how, "-n,--predict", flags->decode_tokens, "N",
+      "tokens decoded from each context on (default: 32)");
+  add(how, "--repeats", flags->repeats, "N",
+      "measurements, after one that does not count (default: 5)");
+  add(how, "--chunk", flags->chunk, "N", "prompt tokens read per step (default: 512)");
+  add_flag(how, "--prefill-full", flags->prefill_full,
+           "really read prompts beyond 4096 tokens, instead of putting their time together from "
+           "chunk times at a few depths");
+  add_flag(how, "--json", flags->json, "print one JSON object instead of tables");
+  command->add_option("--memory-child", flags->memory_child)
+      ->check(CLI::IsMember(MemoryEngineNames()))
+      ->group("");  // how --memory calls itself
+  command->footer(
+      "Examples:\n"
+      "  pith bench\n"
+      "  pith bench -m model.gguf --ctx 128,4096,16384 --threads 1,2 --vs llama --json");
+  command->callback([flags, &context] { context.command = [flags] { return Bench(*flags); }; });
+}
+
+}  // namespace pith

@@ -1,0 +1,232 @@
+#include "eval/speed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "base/check.h"
+#include "eval/llama_peer.h"
+#include "gguf/gguf.h"
+#include "model/weights.h"
+
+namespace pith {
+namespace {
+
+using Progress = std::function<void(std::string_view)>;
+
+constexpr uint32_t kDefaultContexts[] = {128, 1024, 4096, 16384};
+// A synthetic prefill is sampled about so many times.
+constexpr uint32_t kDepthSamples = 8;
+
+template <class Function>
+auto Timed(double* ms, const Function& function) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto result = function();
+  *ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  return result;
+}
+
+std::vector<uint32_t> DepthsFor(uint32_t length, uint32_t chunk) {
+  const uint32_t chunks = (length + chunk - 1) / chunk;
+  const uint32_t stride = std::max(1u, chunks / kDepthSamples);
+  std::vector<uint32_t> depths;
+  for (uint32_t i = 0; i < chunks; i += stride) depths.push_back(i * chunk);
+  // The last chunk may be a short one, whose time says nothing about the chunks before it.
+  for (const uint32_t i : {chunks - 2, chunks - 1}) {
+    if (depths.back() < i * chunk) depths.push_back(i * chunk);
+  }
+  return depths;
+}
+
+Comparison Compare(std::span<Contestant* const> contestants, const Samples& samples,
+                   uint32_t tokens_per_sample) {
+  Comparison comparison;
+  for (size_t who = 0; who < contestants.size(); ++who) {
+    Timing timing{std::string(contestants[who]->name()), SpreadOf(samples[who])};
+    timing.tokens_per_second = 1000.0 * tokens_per_sample / timing.ms.median;
+    comparison.timings.push_back(std::move(timing));
+  }
+  return comparison;
+}
+
+// One (threads, recipe): the engines are loaded, points remain to be measured.
+class Run {
+ public:
+  Run(const SpeedOptions& options, const LlamaModel* llama, Engine* engine, SpeedRun* run,
+      const Progress& progress)
+      : options_(options), llama_(llama), engine_(engine), run_(run), progress_(progress) {}
+
+  Status Measure() {
+    if (!options_.prefill && !options_.decode) return {};
+    for (const uint32_t context : options_.contexts) {
+      PITH_ASSIGN(SpeedPoint point, MeasurePoint(context));
+      run_->points.push_back(std::move(point));
+    }
+    return {};
+  }
+
+ private:
+  Result<SpeedPoint> MeasurePoint(uint32_t context) {
+    PithContestant ours(engine_);
+    std::vector<Contestant*> contestants{&ours};
+    std::vector<std::unique_ptr<LlamaContestant>> peers;
+    if (llama_ != nullptr) {
+      for (const bool flash_attention : {true, false}) {
+        LlamaSettings settings;
+        settings.context = context + options_.decode_tokens;
+        settings.chunk = options_.chunk;
+        settings.num_threads = run_->threads;
+        settings.flash_attention = flash_attention;
+        settings.key_type = LlamaCacheType(run_->recipe.key_form);
+        settings.value_type = LlamaCacheType(run_->recipe.value_form);
+        PITH_ASSIGN(peers.emplace_back(), LlamaContestant::Create(*llama_, settings));
+        contestants.push_back(peers.back().get());
+      }
+    }
+
+    SpeedPoint point;
+    point.context = context;
+    const uint32_t vocabulary = engine_->model().shape().vocabulary;
+    if (options_.prefill) {
+      Say(context, "prefill");
+      const auto tokens = BenchTokens(context, vocabulary);
+      PITH_ASSIGN(point.prefill, Prefill(contestants, tokens));
+    }
+    if (options_.decode) {
+      Say(context, "decode");
+      const auto tokens = BenchTokens(options_.decode_tokens, vocabulary);
+      PITH_ASSIGN(const Samples samples,
+                  MeasureDecode(contestants, context, tokens, options_.repeats));
+      point.decode = Compare(contestants, samples, 1);
+    }
+    // The cache as a prompt leaves it.
+    PITH_TRY(ours.Fill(context));
+    point.cache = ours.Usage();
+    point.cache_full_f16 = engine_->model().shape().CacheBytesPerTokenF16() * context;
+    return point;
+  }
+
+  Result<Comparison> Prefill(std::span<Contestant* const> contestants,
+                             std::span<const int32_t> tokens) {
+    const auto length = static_cast<uint32_t>(tokens.size());
+    std::vector<uint32_t> depths;
+    if (length > kLongestFullPrefill && !options_.prefill_full) {
+      depths = DepthsFor(length, options_.chunk);
+    }
+    PITH_ASSIGN(const Samples samples,
+                depths.empty()
+                    ? MeasurePrefill(contestants, tokens, options_.chunk, options_.repeats)
+                    : MeasurePrefillAtDepths(contestants, tokens, options_.chunk, depths,
+                                             options_.repeats));
+    Comparison comparison = Compare(contestants, samples, length);
+    comparison.depths = std::move(depths);
+    return comparison;
+  }
+
+  void Say(uint32_t context, std::string_view what) const {
+    if (!progress_) return;
+    progress_(fmt::format("{} thread{}, {}, context {}: {}", run_->threads,
+                          run_->threads == 1 ? "" : "s", run_->recipe.text, context, what));
+  }
+
+  const SpeedOptions& options_;
+  const LlamaModel* llama_;
+  Engine* engine_;
+  SpeedRun* run_;
+  const Progress& progress_;
+};
+
+Status FillDefaults(SpeedOptions* options, const ModelShape& shape) {
+  if (options->contexts.empty()) {
+    for (const uint32_t context : kDefaultContexts) {
+      if (context + options->decode_tokens <= shape.context) options->contexts.push_back(context);
+    }
+  }
+  if (options->contexts.empty()) {
+    return InputError("the model's context is too short for the default measurements",
+                      options->model_path, "Give shorter ones with --ctx and -n.");
+  }
+  std::sort(options->contexts.begin(), options->contexts.end());
+  if (options->threads.empty()) {
+    options->threads = {static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
+  }
+  if (options->recipes.empty()) options->recipes = {SpeedRecipe{"full"}};
+  PITH_CHECK(options->repeats > 0 && options->decode_tokens > 0 && options->chunk > 0);
+  return {};
+}
+
+EngineOptions EngineOptionsFor(const SpeedOptions& options, int threads,
+                               const SpeedRecipe& recipe) {
+  EngineOptions engine;
+  engine.model_path = options.model_path;
+  engine.context = options.contexts.back() + options.decode_tokens;
+  engine.num_threads = threads;
+  engine.chunk = options.chunk;
+  engine.key_form = recipe.key_form;
+  engine.value_form = recipe.value_form;
+  return engine;
+}
+
+}  // namespace
+
+const Timing* Comparison::BestPeer() const {
+  const Timing* best = nullptr;
+  for (size_t i = 1; i < timings.size(); ++i) {
+    if (best == nullptr || timings[i].tokens_per_second > best->tokens_per_second) {
+      best = &timings[i];
+    }
+  }
+  return best;
+}
+
+std::optional<double> Comparison::Ratio() const {
+  const Timing* peer = BestPeer();
+  if (peer == nullptr) return std::nullopt;
+  return timings.front().tokens_per_second / peer->tokens_per_second;
+}
+
+Result<SpeedReport> MeasureSpeed(SpeedOptions options, const Progress& progress) {
+  PITH_ASSIGN(const GgufFile file, GgufFile::Open(options.model_path));
+  PITH_ASSIGN(const ModelShape shape, ReadModelShape(file));
+  PITH_TRY(FillDefaults(&options, shape));
+  SpeedReport report;
+  report.architecture = shape.architecture;
+  report.model_name = shape.name;
+  report.model_parameters = shape.num_parameters;
+  report.model_bytes = file.total_bytes();
+
+  std::unique_ptr<LlamaModel> llama;
+  double llama_load_ms = 0;
+  for (const int threads : options.threads) {
+    for (const SpeedRecipe& recipe : options.recipes) {
+      SpeedRun run;
+      run.threads = threads;
+      run.recipe = recipe;
+      PITH_ASSIGN(const std::unique_ptr<Engine> engine, Timed(&run.load_ms, [&] {
+                    return Engine::Create(EngineOptionsFor(options, threads, recipe));
+                  }));
+      run.recipe.key_form = engine->options().key_form;
+      run.recipe.value_form = engine->options().value_form;
+      report.model_hash = engine->model_hash();
+      // Ours goes first: what its reader refuses must not reach libllama.
+      const bool wanted = options.versus_llama && (options.prefill || options.decode);
+      if (wanted && llama == nullptr) {
+        PITH_ASSIGN(llama, Timed(&llama_load_ms,
+                                 [&] { return LlamaModel::Load(options.model_path, shape); }));
+      }
+      if (llama != nullptr) {
+        run.llama_load_ms = llama_load_ms;
+        run.llama_key_type = ggml_type_name(LlamaCacheType(run.recipe.key_form));
+        run.llama_value_type = ggml_type_name(LlamaCacheType(run.recipe.value_form));
+      }
+      PITH_TRY(Run(options, llama.get(), engine.get(), &run, progress).Measure());
+      report.runs.push_back(std::move(run));
+    }
+  }
+  report.options = std::move(options);
+  return report;
+}
+
+}  // namespace pith

@@ -1,0 +1,112 @@
+// Speed of our engine, alone or against libllama: same file, same threads, same tokens, same
+// process, taking turns. docs/performance.md describes the method.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "cache/cache.h"
+#include "eval/contestant.h"
+
+namespace pith {
+
+// A KV recipe as the engine is given it.
+struct SpeedRecipe {
+  std::string text;                // canonical
+  const Form* key_form = nullptr;  // nullptr: the engine's default
+  const Form* value_form = nullptr;
+};
+
+struct SpeedOptions {
+  std::string model_path;
+  std::vector<uint32_t> contexts;  // tokens; empty: those of 128, 1024, 4096, 16384 that fit what
+                                   // the model was trained for
+  std::vector<int> threads;        // empty: all cores
+  std::vector<SpeedRecipe> recipes;
+  bool versus_llama = false;
+  bool prefill = true;
+  bool decode = true;
+  bool prefill_full = false;  // really prefill beyond kLongestFullPrefill too
+  uint32_t decode_tokens = 32;
+  uint32_t repeats = 5;  // after one that is not counted
+  uint32_t chunk = 512;  // prompt tokens per step, in both engines
+};
+
+// A prompt longer than this is not fed as a whole unless asked for: its time is put together from
+// chunk times at a few depths of a synthetic cache.
+inline constexpr uint32_t kLongestFullPrefill = 4096;
+
+struct Spread {
+  double min = 0, median = 0, max = 0;
+};
+Spread SpreadOf(std::vector<double> samples);  // not empty
+
+struct Timing {
+  std::string contestant;
+  Spread ms;                     // prefill: of the whole prompt; decode: per token
+  double tokens_per_second = 0;  // from the median
+};
+
+// One measured quantity; ours comes first.
+struct Comparison {
+  std::vector<Timing> timings;
+  std::vector<uint32_t>
+      depths;  // prefill from chunk times at these depths; empty: measured as a whole
+
+  const Timing* BestPeer() const;       // nullptr without libllama
+  std::optional<double> Ratio() const;  // our tokens per second over the best peer's
+};
+
+struct SpeedPoint {
+  uint32_t context = 0;
+  std::optional<Comparison> prefill, decode;
+  CacheUsage cache;             // of ours, holding `context` tokens
+  uint64_t cache_full_f16 = 0;  // the full-precision reference, in bytes
+};
+
+struct SpeedRun {
+  int threads = 0;
+  SpeedRecipe recipe;                            // forms filled in
+  std::string llama_key_type, llama_value_type;  // empty without libllama
+  double load_ms = 0;
+  double llama_load_ms = 0;
+  std::vector<SpeedPoint> points;
+};
+
+struct SpeedReport {
+  SpeedOptions options;  // defaults filled in
+  std::string architecture, model_name;
+  uint64_t model_hash = 0, model_parameters = 0, model_bytes = 0;
+  std::vector<SpeedRun> runs;
+};
+
+// `progress` gets a line for people now and then.
+Result<SpeedReport> MeasureSpeed(SpeedOptions options,
+                                 const std::function<void(std::string_view)>& progress = {});
+
+// Pseudo-random token ids, the same for the same arguments.
+std::vector<int32_t> BenchTokens(uint32_t count, uint32_t vocabulary);
+
+// The pieces, for tests. Milliseconds, [contestant][repeat], the first repeat left out.
+using Samples = std::vector<std::vector<double>>;
+// Per token, over `tokens` steps of one token from `context` tokens on.
+Result<Samples> MeasureDecode(std::span<Contestant* const> contestants, uint32_t context,
+                              std::span<const int32_t> tokens, uint32_t repeats);
+// Whole prompts, chunk by chunk.
+Result<Samples> MeasurePrefill(std::span<Contestant* const> contestants,
+                               std::span<const int32_t> tokens, uint32_t chunk, uint32_t repeats);
+// Prompts put together from chunk times at `depths` (ascending; the first is 0, the last that of
+// the last chunk).
+Result<Samples> MeasurePrefillAtDepths(std::span<Contestant* const> contestants,
+                                       std::span<const int32_t> tokens, uint32_t chunk,
+                                       std::span<const uint32_t> depths, uint32_t repeats);
+// The sum of chunk times of a prompt of `length`, those between `depths` by linear interpolation.
+double SumOfChunks(std::span<const uint32_t> depths, std::span<const double> ms, uint32_t length,
+                   uint32_t chunk);
+
+}  // namespace pith
