@@ -1,12 +1,16 @@
-// Attention over pages. Rows of several sequences are served in one step; each row sees the entries of its own
-// sequence whose position is not after its own (causal by position, not by index), and no entry `window` or more
-// positions before it if window > 0.
+// Attention over pages. Rows of several sequences are served in one step; each row sees the entries
+// of its own sequence whose position is not after its own (causal by position, not by index), and
+// no entry `window` or more positions before it if window > 0. A row that sees nothing gets zeros.
 //
 // Two phases, so that ggml's barrier between graph nodes is the only synchronisation:
-//   1. AttendPartial: work items (sequence, KV head, tile of rows, range of entries) give (output, maximum, sum)
-//   2. AttendMerge:   partial results of a row are merged in a fixed order.
-// Work items and their order depend on lengths alone, never on the number of threads: results are bit-identical for
-// any thread count.
+//   1. AttendPartial: work items (sequence, KV head, tile of lines, range of entries) give (output,
+//   maximum, sum)
+//   2. AttendMerge:   partial results of a line are merged in a fixed order.
+// Work items and their order depend on lengths alone, never on the number of threads: results are
+// bit-identical for any thread count.
+//
+// A *line* is one row under one query head: the lines of a sequence and KV head are [row][query
+// head of the group].
 #pragma once
 
 #include <atomic>
@@ -21,57 +25,98 @@ namespace pith {
 
 struct AttendShape {
   uint32_t num_query_heads = 0;
-  uint32_t num_kv_heads = 0;   // divides num_query_heads; query head h reads KV head h / (query heads per KV head)
-  uint32_t key_dim = 0;        // 1..256
-  uint32_t value_dim = 0;      // 1..256
-  float scale = 1.0f;          // scores are scale * (q . k)
-  int32_t window = 0;          // sliding window in positions; 0: none
+  uint32_t num_kv_heads = 0;  // divides num_query_heads; query head h reads KV head h / group()
+  uint32_t key_dim = 0;       // 1..256
+  uint32_t value_dim = 0;     // 1..256
+  float scale = 1.0f;         // scores are scale * (q . k)
+  int32_t window = 0;         // sliding window in positions; 0: none
+
+  uint32_t group() const { return num_query_heads / num_kv_heads; }
 };
 
 // The rows of one sequence in this step, and what they look at.
 struct AttendSequence {
-  uint32_t first_row = 0;                // in q and out
-  std::span<const int32_t> positions;    // [num_rows]
-  std::span<const HeadView> heads;       // [num_kv_heads], entries of this step included
+  uint32_t first_row = 0;              // in q and out
+  std::span<const int32_t> positions;  // [num_rows]
+  std::span<const HeadView> heads;     // [num_kv_heads], entries of this step included
 };
 
-// How one step's attention is cut into work items. Made before the graph runs; the hot path allocates nothing.
+// How one step's attention is cut into work items. Made before the graph runs; the hot path
+// allocates nothing.
 class AttendPlan {
  public:
   AttendPlan(const AttendShape& shape, std::span<const AttendSequence> sequences, int num_threads);
 
-  // Bytes of scratch that AttendPartial and AttendMerge share; 64-byte aligned. Does not grow with the entries beyond
-  // the partial results (one row of output per split).
+  // Bytes of scratch that AttendPartial and AttendMerge share; 64-byte aligned. Does not grow with
+  // the entries: the number of partial results per sequence is bounded too.
   size_t scratch_bytes() const { return scratch_bytes_; }
 
- private:
-  friend struct AttendCall;
-  friend void AttendPartial(const struct AttendCall&, int, int);
-  friend void AttendMerge(const struct AttendCall&, int, int);
+  // The rest is for the kernels.
+  static constexpr size_t kNoPartial = SIZE_MAX;
+
   struct Item {
     uint32_t sequence, kv_head;
-    uint32_t first_row, num_rows;      // within the sequence
+    uint32_t first_line, num_lines;  // of the sequence and KV head
     uint64_t first_entry, num_entries;
-    size_t partial;                    // index of the item's first partial row, or kNoPartial: writes to out directly
+    size_t partial;  // the item's first partial row, or kNoPartial: the item writes to out itself
   };
+  // Lines whose entries were split over items: line i's parts are the partial rows
+  // first_partial + split * num_lines + i.
+  struct Merge {
+    uint32_t sequence, kv_head;
+    uint32_t first_line, num_lines;
+    uint32_t num_splits;
+    size_t first_partial;
+  };
+
+  const AttendShape& shape() const { return shape_; }
+  std::span<const Item> items() const { return items_; }
+  std::span<const Merge> merges() const { return merges_; }
+  int num_threads() const { return num_threads_; }
+
+  // Scratch: one work area per thread, then the partial rows: value_dim floats, the maximum (of
+  // log2-scaled scores) and the sum.
+  size_t thread_bytes() const { return thread_bytes_; }
+  size_t partial_stride() const { return partial_stride_; }  // floats
+  std::byte* ThreadArea(std::byte* scratch, int thread) const {
+    return scratch + static_cast<size_t>(thread) * thread_bytes_;
+  }
+  float* Partial(std::byte* scratch, size_t index) const {
+    return reinterpret_cast<float*>(scratch + static_cast<size_t>(num_threads_) * thread_bytes_) +
+           index * partial_stride_;
+  }
+
+ private:
+  void AddHead(std::span<const AttendSequence> sequences, uint32_t sequence, uint32_t kv_head,
+               uint64_t split_entries);
+
   AttendShape shape_;
+  int num_threads_ = 0;
   std::vector<Item> items_;
+  std::vector<Merge> merges_;
+  size_t num_partials_ = 0;
+  size_t thread_bytes_ = 0;
+  size_t partial_stride_ = 0;
   size_t scratch_bytes_ = 0;
 };
 
 struct AttendCall {
   const AttendPlan* plan = nullptr;
-  std::span<const AttendSequence> sequences;
-  const float* q = nullptr;   // [row][query_head][key_dim]
-  size_t q_row_stride = 0;    // floats
-  float* out = nullptr;       // [row][query_head][value_dim]
-  size_t out_row_stride = 0;  // floats
+  std::span<const AttendSequence> sequences;  // those the plan was made for
+  const float* q = nullptr;                   // [row][query_head][key_dim]
+  size_t q_row_stride = 0;                    // floats
+  float* out = nullptr;                       // [row][query_head][value_dim]
+  size_t out_row_stride = 0;                  // floats
   std::byte* scratch = nullptr;
-  std::atomic<uint32_t>* next_item = nullptr;  // 0 before AttendPartial begins; threads draw items from it
+  std::atomic<uint32_t>* next_item =
+      nullptr;  // 0 before AttendPartial begins; threads draw items from it
 };
 
-// Called by every one of `num_threads` threads with thread = 0..num_threads-1.
+// Called by every one of `num_threads` threads (at most the plan's) with thread = 0..num_threads-1.
 void AttendPartial(const AttendCall& call, int thread, int num_threads);
 void AttendMerge(const AttendCall& call, int thread, int num_threads);
+
+// The vector target that AttendPartial's last call ran on (HWY_AVX2, ...); tests ask for it.
+int64_t AttendTarget();
 
 }  // namespace pith

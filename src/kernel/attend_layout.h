@@ -1,0 +1,58 @@
+// Sizes that the plan and the kernels agree on.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "codec/codec.h"
+
+namespace pith {
+
+inline constexpr uint32_t kMaxDim = 256;
+inline constexpr uint32_t kTileLines =
+    96;  // lines of a work item: a decoded tile serves all of them
+inline constexpr uint32_t kDirectLines = 12;   // up to here pages are read straight from their form
+inline constexpr uint32_t kTileEntries = 128;  // entries of a tile, edges of blocks included
+inline constexpr uint32_t kSubLines = 6;       // lines that share registers
+inline constexpr uint32_t kValueColumns = 16;  // channels per column of a decoded value tile
+
+constexpr size_t RoundUp(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+// One thread's work area; offsets in floats, each a multiple of 16.
+struct ThreadLayout {
+  ThreadLayout(uint32_t key_dim, uint32_t value_dim)
+      : output_stride(RoundUp(value_dim, kBlockEntries)) {
+    queries = Take(size_t{kTileLines} * key_dim);
+    outputs = Take(kTileLines * output_stride);
+    scores = Take(size_t{kTileLines} * kTileEntries);
+    sums = Take(size_t{kTileLines} * kBlockEntries);
+    maxima = Take(kTileLines);
+    factors = Take(kTileLines);
+    ranges = Take(size_t{kTileLines} * 2);
+    keys = Take(size_t{kTileEntries} * key_dim);
+    values = Take(kTileEntries * RoundUp(value_dim, kValueColumns));
+  }
+
+  size_t output_stride;  // floats per line
+  size_t queries;        // [sub][key_dim][lines of sub], scaled
+  size_t outputs;        // [line][output_stride]
+  size_t scores;         // [line][kTileEntries]
+  size_t sums;           // [line][8] partial sums of the weights
+  size_t maxima;         // [line]
+  size_t factors;        // [line] what the tile's new maximum multiplies earlier results with
+  size_t ranges;         // [line][2] uint32: the visible slots of the tile, half open
+  size_t keys;           // [kTileEntries / 8][key_dim][8]
+  size_t values;         // [columns][kTileEntries][kValueColumns]
+  size_t floats = 0;
+
+ private:
+  size_t Take(size_t count) {
+    const size_t at = floats;
+    floats += RoundUp(count, 16);
+    return at;
+  }
+};
+
+}  // namespace pith

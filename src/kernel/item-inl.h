@@ -1,0 +1,263 @@
+// One work item: a tile of lines against a range of entries. Include after hwy/foreach_target.h.
+
+#if defined(PITH_KERNEL_ITEM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PITH_KERNEL_ITEM_INL_H_
+#undef PITH_KERNEL_ITEM_INL_H_
+#else
+#define PITH_KERNEL_ITEM_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "base/check.h"
+#include "kernel/attend.h"
+#include "kernel/attend_layout.h"
+#include "kernel/tile-inl.h"
+#include "simd/types.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pith {
+namespace HWY_NAMESPACE {
+
+class ItemRun {
+ public:
+  ItemRun(const AttendCall& call, const AttendPlan::Item& item, float* area)
+      : call_(call),
+        shape_(call.plan->shape()),
+        item_(item),
+        sequence_(call.sequences[item.sequence]),
+        layout_(shape_.key_dim, shape_.value_dim),
+        queries_(area + layout_.queries),
+        outputs_(area + layout_.outputs),
+        scores_(area + layout_.scores),
+        sums_(area + layout_.sums),
+        maxima_(area + layout_.maxima),
+        factors_(area + layout_.factors),
+        keys_(area + layout_.keys),
+        values_(area + layout_.values),
+        ranges_(reinterpret_cast<SlotRange*>(area + layout_.ranges)),
+        num_subs_((item.num_lines + kSubLines - 1) / kSubLines) {}
+
+  void Run() {
+    Begin();
+    TileWalk walk(sequence_.heads[item_.kv_head], item_.first_entry, item_.num_entries);
+    Tile tile;
+    while (walk.Next(&tile)) {
+      const SlotRange slots = FindVisible(tile);
+      if (slots.empty()) continue;
+      ScoreTile(tile, slots);
+      Weigh();
+      AddTile(tile, slots);
+    }
+    Finish();
+  }
+
+ private:
+  // Lines are spread evenly over sub-tiles: 8 lines are 4 + 4, not 6 + 2.
+  uint32_t SubBegin(uint32_t sub) const { return sub * item_.num_lines / num_subs_; }
+  uint32_t SubLines(uint32_t sub) const { return SubBegin(sub + 1) - SubBegin(sub); }
+  uint32_t Row(uint32_t line) const { return (item_.first_line + line) / shape_.group(); }
+  uint32_t Head(uint32_t line) const {
+    return item_.kv_head * shape_.group() + (item_.first_line + line) % shape_.group();
+  }
+
+  // What any line of a sub-tile sees; slots in between that a line does not see have weight zero.
+  SlotRange SubRange(uint32_t sub) const {
+    SlotRange all{kTileEntries, 0};
+    for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
+      if (ranges_[l].empty()) continue;
+      all.begin = std::min(all.begin, ranges_[l].begin);
+      all.end = std::max(all.end, ranges_[l].end);
+    }
+    return all;
+  }
+
+  void Begin() {
+    // Weights are powers of two: the base change is part of the scale.
+    constexpr float kLog2E = 1.44269504f;
+    const float scale = shape_.scale * kLog2E;
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      const uint32_t lines = SubLines(sub);
+      float* packed = queries_ + size_t{SubBegin(sub)} * shape_.key_dim;
+      for (uint32_t i = 0; i < lines; ++i) {
+        const uint32_t line = SubBegin(sub) + i;
+        const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
+                         size_t{Head(line)} * shape_.key_dim;
+        for (uint32_t c = 0; c < shape_.key_dim; ++c) packed[size_t{c} * lines + i] = q[c] * scale;
+      }
+    }
+    std::fill_n(outputs_, item_.num_lines * layout_.output_stride, 0.0f);
+    std::fill_n(sums_, size_t{item_.num_lines} * 8, 0.0f);
+    std::fill_n(maxima_, item_.num_lines, -std::numeric_limits<float>::max());
+    oldest_row_ = std::numeric_limits<int64_t>::max();
+    newest_row_ = std::numeric_limits<int64_t>::min();
+    for (uint32_t row = Row(0); row <= Row(item_.num_lines - 1); ++row) {
+      oldest_row_ = std::min<int64_t>(oldest_row_, sequence_.positions[row]);
+      newest_row_ = std::max<int64_t>(newest_row_, sequence_.positions[row]);
+    }
+  }
+
+  // Fills ranges_ and returns the slots that any line sees.
+  SlotRange FindVisible(const Tile& tile) {
+    const int64_t first = tile.key_page->Position(tile.key_first);
+    const int64_t last = tile.key_page->Position(tile.key_first + tile.count - 1);
+    const int64_t window = shape_.window;
+    if (first > newest_row_ || (window > 0 && last <= oldest_row_ - window)) return {};
+    const SlotRange whole{tile.lead, tile.lead + tile.count};
+    if (last <= oldest_row_ && (window == 0 || first > newest_row_ - window)) {
+      std::fill_n(ranges_, item_.num_lines, whole);
+      return whole;
+    }
+    SlotRange all{kTileEntries, 0};
+    for (uint32_t l = 0; l < item_.num_lines; ++l) {
+      const bool same_row = l > 0 && Row(l) == Row(l - 1);
+      ranges_[l] =
+          same_row ? ranges_[l - 1] : VisibleSlots(tile, sequence_.positions[Row(l)], window);
+      if (ranges_[l].empty()) continue;
+      all.begin = std::min(all.begin, ranges_[l].begin);
+      all.end = std::max(all.end, ranges_[l].end);
+    }
+    return all;
+  }
+
+  bool Direct() const { return item_.num_lines <= kDirectLines; }
+
+  void ScoreTile(const Tile& tile, SlotRange slots) {
+    switch (tile.key_page->form->id) {
+      case FormId::kF32:
+        return ScoreKeys(PlainKeys<float>(tile, shape_.key_dim), slots);
+      case FormId::kF16:
+        return ScoreKeys(PlainKeys<F16>(tile, shape_.key_dim), slots);
+      case FormId::kBF16:
+        return ScoreKeys(PlainKeys<BF16>(tile, shape_.key_dim), slots);
+    }
+    PITH_CHECK(!"a form that attention can read");
+  }
+
+  void AddTile(const Tile& tile, SlotRange slots) {
+    switch (tile.value_page->form->id) {
+      case FormId::kF32:
+        return AddForm<float>(tile, slots);
+      case FormId::kF16:
+        return AddForm<F16>(tile, slots);
+      case FormId::kBF16:
+        return AddForm<BF16>(tile, slots);
+    }
+    PITH_CHECK(!"a form that attention can read");
+  }
+
+  template <class Keys>
+  void ScoreKeys(const Keys& keys, SlotRange slots) {
+    const uint32_t begin = slots.begin / 8;
+    const uint32_t end = (slots.end + 7) / 8;
+    if (Direct()) return ScoreSubs(keys, begin, end);
+    DecodeKeys(keys, begin, end, shape_.key_dim, keys_);
+    ScoreSubs(DecodedKeys{shape_.key_dim, keys_}, begin, end);
+  }
+
+  // A few blocks stay in the nearest cache while all lines pass over them.
+  template <class Keys>
+  void ScoreSubs(const Keys& keys, uint32_t begin, uint32_t end) {
+    constexpr uint32_t kStep = 4;
+    for (uint32_t b = begin; b < end; b += kStep) {
+      for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+        const SlotRange range = SubRange(sub);
+        const uint32_t first = std::max(b, range.begin / 8);
+        const uint32_t last = std::min({b + kStep, end, (range.end + 7) / 8});
+        if (first >= last) continue;
+        Score(SubLines(sub), keys, first, last, shape_.key_dim,
+              queries_ + size_t{SubBegin(sub)} * shape_.key_dim,
+              scores_ + size_t{SubBegin(sub)} * kTileEntries);
+      }
+    }
+  }
+
+  void Weigh() {
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      const SlotRange range = SubRange(sub);
+      if (range.empty()) continue;
+      for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
+        factors_[l] =
+            WeighLine(ranges_[l], range.begin / 8, (range.end + 7) / 8,
+                      scores_ + size_t{l} * kTileEntries, &maxima_[l], sums_ + size_t{l} * 8);
+      }
+    }
+  }
+
+  template <class T>
+  void AddForm(const Tile& tile, SlotRange slots) {
+    const PlainValues<T> values(tile, shape_.value_dim);
+    const LastValues<T> last(tile, shape_.value_dim);
+    const uint32_t full = shape_.value_dim / 8;
+    const uint32_t all = (shape_.value_dim + 7) / 8;
+    if (Direct()) {
+      AddSubs(values, 0, full);
+      AddSubs(last, full, all);
+      return;
+    }
+    DecodeValues(values, slots, 0, full, values_);
+    DecodeValues(last, slots, full, all, values_);
+    AddSubs(DecodedValues{values_}, 0, all);
+  }
+
+  template <class Values>
+  void AddSubs(const Values& values, uint32_t begin, uint32_t end) {
+    constexpr uint32_t kStep = 4;
+    for (uint32_t o = begin; o < end; o += kStep) {
+      for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+        const SlotRange range = SubRange(sub);
+        if (range.empty()) continue;
+        AddValues(SubLines(sub), values, range, o, std::min(o + kStep, end),
+                  scores_ + size_t{SubBegin(sub)} * kTileEntries, factors_ + SubBegin(sub),
+                  outputs_ + SubBegin(sub) * layout_.output_stride, layout_.output_stride);
+      }
+    }
+  }
+
+  void Finish() {
+    for (uint32_t l = 0; l < item_.num_lines; ++l) {
+      const float* output = outputs_ + l * layout_.output_stride;
+      const float sum = SumLanes(LoadOctet(sums_ + size_t{l} * 8));
+      if (item_.partial != AttendPlan::kNoPartial) {
+        float* part = call_.plan->Partial(call_.scratch, item_.partial + l);
+        std::copy_n(output, shape_.value_dim, part);
+        part[shape_.value_dim] = maxima_[l];
+        part[shape_.value_dim + 1] = sum;
+        continue;
+      }
+      float* out = call_.out + (size_t{sequence_.first_row} + Row(l)) * call_.out_row_stride +
+                   size_t{Head(l)} * shape_.value_dim;
+      const float divisor = sum == 0.0f ? 1.0f : sum;  // nothing seen: the output is zero already
+      for (uint32_t c = 0; c < shape_.value_dim; ++c) out[c] = output[c] / divisor;
+    }
+  }
+
+  const AttendCall& call_;
+  const AttendShape& shape_;
+  const AttendPlan::Item& item_;
+  const AttendSequence& sequence_;
+  const ThreadLayout layout_;
+  float* const queries_;
+  float* const outputs_;
+  float* const scores_;
+  float* const sums_;
+  float* const maxima_;
+  float* const factors_;
+  float* const keys_;
+  float* const values_;
+  SlotRange* const ranges_;
+  const uint32_t num_subs_;
+  int64_t oldest_row_ = 0;  // positions
+  int64_t newest_row_ = 0;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pith
+HWY_AFTER_NAMESPACE();
+
+#endif  // PITH_KERNEL_ITEM_INL_H_

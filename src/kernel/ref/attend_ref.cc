@@ -1,0 +1,108 @@
+#include "kernel/ref/attend_ref.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace pith {
+namespace {
+
+struct Entries {
+  std::vector<float> keys;    // [entry][key_dim]
+  std::vector<float> values;  // [entry][value_dim]
+  std::vector<int32_t> positions;
+  size_t num_pages = 0;  // of both lists
+};
+
+void LoadPages(Side side, std::span<const PageView> pages, uint32_t dim, std::vector<float>* rows) {
+  for (const PageView& page : pages) {
+    const size_t first = rows->size();
+    rows->resize(first + size_t{page.count} * dim);
+    page.form->load(side, page.data, page.shape, 0, page.count, rows->data() + first, dim);
+  }
+}
+
+Entries LoadEntries(const AttendShape& shape, const HeadView& head) {
+  Entries entries;
+  LoadPages(Side::kKeys, head.keys, shape.key_dim, &entries.keys);
+  LoadPages(Side::kValues, head.values, shape.value_dim, &entries.values);
+  for (const PageView& page : head.keys) {
+    for (uint32_t i = 0; i < page.count; ++i) entries.positions.push_back(page.Position(i));
+  }
+  entries.num_pages = head.keys.size() + head.values.size();
+  return entries;
+}
+
+// What rounding to f32 (unit u) may do to a weighted sum over n entries, relative to the sum of
+// weighted magnitudes. `score_error` is the error of a score in units of log2, up to the rounding
+// of differences, which adds 126 u at most (smaller weights are flushed). Each of the t tiles
+// rescales earlier results once.
+double RelativeBound(double score_error, double n, double t) {
+  const double u = std::ldexp(1.0, -24);
+  const double weight = std::numbers::ln2 * (2 * score_error + 2 * 126 * u) + (6 * t + 4) * u;
+  return 1.01 * (2 * weight + 2 * (n + t + 10) * u);
+}
+
+void AttendLine(const AttendShape& shape, const Entries& entries, int64_t position, const float* q,
+                double* out, double* bound) {
+  const double u = std::ldexp(1.0, -24);
+  std::vector<size_t> seen;
+  std::vector<double> scores;
+  double score_error = 0;
+  for (size_t e = 0; e < entries.positions.size(); ++e) {
+    const int64_t at = entries.positions[e];
+    if (at > position || (shape.window > 0 && at <= position - shape.window)) continue;
+    const float* key = entries.keys.data() + e * shape.key_dim;
+    double dot = 0, magnitude = 0;
+    for (uint32_t c = 0; c < shape.key_dim; ++c) {
+      dot += double{q[c]} * key[c];
+      magnitude += std::abs(double{q[c]} * key[c]);
+    }
+    seen.push_back(e);
+    scores.push_back(shape.scale * dot);
+    score_error = std::max(score_error, (shape.key_dim + 5) * u * std::numbers::log2e *
+                                            std::abs(double{shape.scale}) * magnitude);
+  }
+  if (seen.empty()) return;
+  const double maximum = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (double& score : scores) sum += score = std::exp(score - maximum);
+  std::vector<double> magnitude(shape.value_dim, 0.0);
+  for (size_t i = 0; i < seen.size(); ++i) {
+    const float* value = entries.values.data() + seen[i] * shape.value_dim;
+    for (uint32_t c = 0; c < shape.value_dim; ++c) {
+      out[c] += scores[i] / sum * value[c];
+      magnitude[c] += scores[i] / sum * std::abs(value[c]);
+    }
+  }
+  const double n = static_cast<double>(entries.positions.size());
+  const double tiles = static_cast<double>(entries.num_pages) + n / 64 + 2;
+  const double relative = RelativeBound(score_error, static_cast<double>(seen.size()), tiles);
+  for (uint32_t c = 0; c < shape.value_dim; ++c) bound[c] = relative * magnitude[c] + 1e-30;
+}
+
+}  // namespace
+
+AttendTruth AttendReference(const AttendShape& shape, std::span<const AttendSequence> sequences,
+                            const float* q, size_t q_row_stride, size_t num_rows) {
+  const size_t size = num_rows * shape.num_query_heads * shape.value_dim;
+  AttendTruth truth{std::vector<double>(size, 0.0), std::vector<double>(size, 0.0)};
+  for (const AttendSequence& sequence : sequences) {
+    for (uint32_t kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head) {
+      const Entries entries = LoadEntries(shape, sequence.heads[kv_head]);
+      for (size_t r = 0; r < sequence.positions.size(); ++r) {
+        const size_t row = sequence.first_row + r;
+        for (uint32_t g = 0; g < shape.group(); ++g) {
+          const size_t head = size_t{kv_head} * shape.group() + g;
+          const size_t at = (row * shape.num_query_heads + head) * shape.value_dim;
+          AttendLine(shape, entries, sequence.positions[r],
+                     q + row * q_row_stride + head * shape.key_dim, truth.out.data() + at,
+                     truth.bound.data() + at);
+        }
+      }
+    }
+  }
+  return truth;
+}
+
+}  // namespace pith

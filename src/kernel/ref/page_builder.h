@@ -1,0 +1,47 @@
+// Heads for tests and benchmarks: pages made with Form::store in memory of their own.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "base/check.h"
+#include "cache/view.h"
+
+namespace pith {
+
+class BuiltList {
+ public:
+  BuiltList(Side side, uint32_t dim) : side_(side), dim_(dim) {}
+
+  // Adds a page with the next `count` entries: rows [count][dim], positions [count] or nullptr with
+  // first_position. Room that is not used holds NaNs, which no kernel may let through.
+  void AddPage(const Form& form, uint32_t capacity, uint32_t count, const float* rows,
+               int32_t first_position, const int32_t* positions) {
+    const PageShape shape{dim_, capacity};
+    const size_t bytes = (form.page_bytes(side_, shape) + 63) / 64 * 64;
+    auto* data = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+    PITH_CHECK(data != nullptr);
+    memory_.emplace_back(data, &std::free);
+    std::memset(data, 0xFF, bytes);
+    form.store(side_, data, shape, 0, count, rows, dim_);
+    PageView page{data, &form, shape, count, first_position, nullptr};
+    if (positions != nullptr) {
+      positions_.push_back(std::make_unique<std::vector<int32_t>>(positions, positions + count));
+      page.positions = positions_.back()->data();
+    }
+    pages_.push_back(page);
+  }
+
+  std::span<const PageView> pages() const { return pages_; }
+
+ private:
+  Side side_;
+  uint32_t dim_;
+  std::vector<PageView> pages_;
+  std::vector<std::unique_ptr<std::byte, decltype(&std::free)>> memory_;
+  std::vector<std::unique_ptr<std::vector<int32_t>>> positions_;
+};
+
+}  // namespace pith
