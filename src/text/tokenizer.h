@@ -1,5 +1,5 @@
-// Text to tokens and back: an adapter over libllama's vocabulary, which is loaded from the same GGUF file. What the file
-// says about its tokenizer is checked before libllama sees it.
+// Text to tokens and back: an adapter over libllama's vocabulary, which is loaded from the same
+// GGUF file. What the file says about its tokenizer is checked before libllama sees it.
 #pragma once
 
 #include <cstdint>
@@ -26,20 +26,25 @@ class Tokenizer {
 
   uint32_t vocabulary_size() const;
 
-  // Tokens of UTF-8 text (invalid UTF-8 is an input error that gives the byte offset). `add_special` puts the tokens
-  // that the model wants around a text (BOS); `parse_special` reads "<|eot|>" and the like as control tokens.
-  Result<std::vector<int32_t>> Tokenize(std::string_view text, bool add_special, bool parse_special) const;
+  // Tokens of UTF-8 text (invalid UTF-8 is an input error that gives the byte offset).
+  // `add_special` puts the tokens that the model wants around a text (BOS); `parse_special` reads
+  // "<|eot|>" and the like as control tokens.
+  Result<std::vector<int32_t>> Tokenize(std::string_view text, bool add_special,
+                                        bool parse_special) const;
 
-  // The bytes a token stands for; may be a part of a UTF-8 character. Control tokens give nothing unless `special`.
+  // The bytes a token stands for; may be a part of a UTF-8 character. Control tokens give nothing
+  // unless `special`.
   std::string Piece(int32_t token, bool special = false) const;
 
   bool IsEndOfGeneration(int32_t token) const;
   int32_t bos() const;  // -1 if the model has none
   int32_t eos() const;
 
-  // The model's chat template over `messages`, ready for Tokenize(..., parse_special = true). An input error if the
-  // model has none or one that libllama does not recognise; the hint names the way round it (a raw prompt).
-  Result<std::string> ApplyChatTemplate(std::span<const ChatMessage> messages, bool add_generation_prompt) const;
+  // The model's chat template over `messages`, ready for Tokenize(..., parse_special = true). An
+  // input error if the model has none or one that libllama does not recognise; the hint names the
+  // way round it (a raw prompt).
+  Result<std::string> ApplyChatTemplate(std::span<const ChatMessage> messages,
+                                        bool add_generation_prompt) const;
   bool has_chat_template() const;
 
  private:
