@@ -1,5 +1,6 @@
-// Checked reading of GGUF files (versions 2 and 3, also split into several files). The only parser of untrusted model
-// files: every count, type, shape and offset is checked here, before ggml sees anything, because ggml aborts.
+// Checked reading of GGUF files (versions 2 and 3, also split into several files). The only parser
+// of untrusted model files: every count, type, shape and offset is checked here, before ggml sees
+// anything, because ggml aborts.
 #pragma once
 
 #include <ggml.h>
@@ -21,12 +22,24 @@ namespace pith {
 
 // The numbers of the file format.
 enum class GgufType : uint32_t {
-  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9,
-  kU64 = 10, kI64 = 11, kF64 = 12
+  kU8 = 0,
+  kI8 = 1,
+  kU16 = 2,
+  kI16 = 3,
+  kU32 = 4,
+  kI32 = 5,
+  kF32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kU64 = 10,
+  kI64 = 11,
+  kF64 = 12
 };
 std::string_view GgufTypeName(GgufType type);
 
-// An array's elements stay in the mapped file; strings are found by walking, so they are collected once on request.
+// An array's elements stay in the mapped file; strings are found by walking, so they are collected
+// once on request.
 struct GgufArray {
   GgufType type;
   uint64_t count;
@@ -52,9 +65,11 @@ struct GgufTensor {
 
 class GgufFile {
  public:
-  // Opens `path`; if the file says it is the first of several (split.count), the others beside it too.
+  // Opens `path`; if the file says it is the first of several (split.count), the others beside it
+  // too.
   static Result<GgufFile> Open(const std::string& path);
-  // Reads one file's worth of bytes that the caller keeps alive (for fuzzing and tests). `where` names it in errors.
+  // Reads one file's worth of bytes that the caller keeps alive (for fuzzing and tests). `where`
+  // names it in errors.
   static Result<GgufFile> Parse(std::span<const std::byte> bytes, const std::string& where);
 
   const std::string& path() const { return path_; }
@@ -67,8 +82,8 @@ class GgufFile {
   const GgufTensor* FindTensor(std::string_view name) const;
   std::span<const std::byte> TensorBytes(const GgufTensor& tensor) const;
 
-  // Checked access: a missing key or a wrong type is an input error that names file, key and what was expected.
-  // Integers of any width are accepted where they fit; a float key also takes an f64.
+  // Checked access: a missing key or a wrong type is an input error that names file, key and what
+  // was expected. Integers of any width are accepted where they fit; a float key also takes an f64.
   Result<uint64_t> Integer(std::string_view key) const;
   Result<double> Float(std::string_view key) const;
   Result<std::string_view> String(std::string_view key) const;
@@ -78,9 +93,11 @@ class GgufFile {
   Result<std::string_view> StringOr(std::string_view key, std::string_view fallback) const;
   Result<bool> BoolOr(std::string_view key, bool fallback) const;
   // Arrays; `count`, if given, must be met. A missing key is an error.
-  Result<std::vector<std::string_view>> Strings(std::string_view key, std::optional<uint64_t> count = {}) const;
+  Result<std::vector<std::string_view>> Strings(std::string_view key,
+                                                std::optional<uint64_t> count = {}) const;
   Result<std::vector<float>> Floats(std::string_view key, std::optional<uint64_t> count = {}) const;
-  Result<std::vector<int64_t>> Integers(std::string_view key, std::optional<uint64_t> count = {}) const;
+  Result<std::vector<int64_t>> Integers(std::string_view key,
+                                        std::optional<uint64_t> count = {}) const;
 
  private:
   std::string path_;
