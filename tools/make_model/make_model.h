@@ -50,8 +50,8 @@ std::optional<MakeArchitecture> MakeArchitectureFromName(std::string_view name);
 std::string_view MakeArchitectureName(MakeArchitecture architecture);
 
 // Writes the model to `path` (several files: `path` is what the first one must be called, that is,
-// it must end in -00001-of-0000N.gguf). The same options give the same bytes on every machine with
-// the same ggml. An impossible shape (rows that do not fill whole blocks of the type, heads that do
+// it must end in -00001-of-0000N.gguf). The same options give the same bytes with the same build of
+// ggml. An impossible shape (rows that do not fill whole blocks of the type, heads that do
 // not divide) is an input error and leaves no file.
 Status MakeModel(const MakeModelOptions& options, const std::string& path);
 
