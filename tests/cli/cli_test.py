@@ -1,0 +1,506 @@
+#!/usr/bin/env python3
+"""Runs the program as a user does, on the bundled model: python3 cli_test.py PITH SOURCE_DIR [TestClass]."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import gguf_edit
+
+PITH, SOURCE = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+NANO = SOURCE / "models/nano/nano.gguf"
+PROMPT = "In Oslo the river was calm and the boat was"
+CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] "
+          "+ '<|im_end|>' + '\\n'}}{% endfor %}")
+
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PITH_MODEL"}
+
+
+def pith(*args, **kwargs):
+    kwargs.setdefault("env", ENVIRONMENT)
+    kwargs.setdefault("stdin", subprocess.DEVNULL if "input" not in kwargs else None)
+    if kwargs["stdin"] is None:
+        del kwargs["stdin"]
+    return subprocess.run([PITH, *args], capture_output=True, timeout=300, **kwargs)
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def file(self, name, data):
+        path = self.folder / name
+        path.write_bytes(data)
+        return path
+
+    def succeeds(self, *args, **kwargs):
+        done = pith(*args, **kwargs)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return done.stdout.decode()
+
+    def json(self, *args, **kwargs):
+        return json.loads(self.succeeds(*args, "--json", **kwargs))
+
+    def refused(self, *args, status=2, says="", **kwargs):
+        """One line on standard error, nothing on standard output, the right exit status."""
+        done = pith(*args, **kwargs)
+        stderr = done.stderr.decode()
+        self.assertEqual(done.returncode, status, stderr)
+        self.assertEqual(done.stdout, b"")
+        self.assertRegex(stderr, r"\Apith: error: [^\n]+\n\Z")
+        self.assertRegex(stderr, says)
+        return stderr
+
+
+class Refusals(Case):
+    """'What bad input gets', as far as a command line can bring it about."""
+
+    def model_refused(self, data, says):
+        path = self.file("model.gguf", data)
+        for command in (["run", "-p", "x"], ["chat", "--raw"], ["bench"]):
+            with self.subTest(command=command[0]):
+                stderr = self.refused(*command, "-m", path, says=says)
+                self.assertIn(str(path), stderr)
+
+    def test_missing_file(self):
+        self.refused("run", "-m", "/no/such/model.gguf", "-p", "x", says="/no/such/model.gguf")
+        self.refused("inspect", "/no/such/model.gguf", says="/no/such/model.gguf")
+        self.refused("run", "-m", NANO, "-f", "/no/such/prompt", says="/no/such/prompt")
+        self.refused("run", "-m", NANO, "-p", "x", "--load-session", "/no/such/session", says="/no/such/session")
+        self.refused("run", "-m", NANO, "-p", "x", "--save-session", "/no/such/folder/s", says="/no/such/folder")
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "@/no/such/recipe", says="/no/such/recipe")
+
+    def test_directory(self):
+        self.refused("run", "-m", self.folder, "-p", "x", says="directory")
+        self.refused("run", "-m", NANO, "-f", self.folder, says="directory")
+        self.refused("run", "-m", NANO, "-p", "x", "--save-session", self.folder, says="directory")
+
+    def test_empty_file(self):
+        self.model_refused(b"", "empty")
+
+    def test_truncated(self):
+        model = NANO.read_bytes()
+        for size in (3, 20, 1000, len(model) // 2, len(model) - 1):
+            self.model_refused(model[:size], "")
+
+    def test_wrong_magic(self):
+        self.model_refused(b"GGML" + NANO.read_bytes()[4:], "GGUF")
+
+    def test_wrong_version(self):
+        self.model_refused(gguf_edit.patched(NANO.read_bytes(), 4, struct.pack("<I", 99)), "version")
+
+    def test_absurd_counts(self):
+        for offset in (8, 16):
+            self.model_refused(gguf_edit.patched(NANO.read_bytes(), offset, struct.pack("<Q", 1 << 60)), "")
+
+    def test_missing_key(self):
+        self.model_refused(gguf_edit.replaced(NANO.read_bytes(), b"llama.block_count", b"llama.block_cxxxx"),
+                           r"llama\.block_count")
+
+    def test_wrong_type(self):
+        key = b"llama.block_count"
+        model = NANO.read_bytes()
+        u32, f32 = struct.pack("<I", 4), struct.pack("<I", 6)
+        self.model_refused(gguf_edit.replaced(model, key + u32, key + f32), r"llama\.block_count")
+
+    def test_unknown_architecture(self):
+        key = gguf_edit.string("general.architecture") + struct.pack("<I", gguf_edit.TYPE_STRING)
+        data = gguf_edit.replaced(NANO.read_bytes(), key + gguf_edit.string("llama"), key + gguf_edit.string("lemur"))
+        self.model_refused(data, "lemur")
+
+    def test_nan_in_norm(self):
+        tensors = self.json("inspect", NANO, "--tensors")["tensors"]
+        norm = next(t for t in tensors if t["name"] == "output_norm.weight")
+        self.assertEqual(norm["type"], "f32")
+        self.model_refused(gguf_edit.patched(NANO.read_bytes(), norm["offset"], struct.pack("<f", float("nan"))),
+                           r"output_norm\.weight")
+
+    def test_prompt_longer_than_context(self):
+        self.refused("run", "-m", NANO, "-p", "The sky is blue. " * 200, "--ctx", "64", says="64")
+
+    def test_empty_prompt(self):
+        self.refused("run", "-m", NANO, "-p", "", says="empty")
+        self.refused("run", "-m", NANO, "-f", self.file("p", b""), says="empty")
+        self.refused("run", "-m", NANO, "-", input=b"\n", says="standard input")
+        self.refused("run", "-m", NANO, says="no prompt")
+
+    def test_prompt_given_twice(self):
+        self.refused("run", "-m", NANO, "-p", "x", "-f", self.file("p", b"y"), says="more than once")
+        self.refused("run", "-m", NANO, "-p", "x", "-", input=b"y", says="more than once")
+
+    def test_invalid_utf8(self):
+        self.refused("run", "-m", NANO, "-p", b"ab\xff", says="UTF-8.*2")
+        self.refused("run", "-m", NANO, "-f", self.file("p", b"ab\xff"), says="UTF-8.*2")
+
+    def test_unknown_options_and_commands(self):
+        self.refused("run", "--tempp", "0", says=r"--tempp.*Did you mean --temp\?")
+        self.refused("run", "--top_k=3", says=r"Did you mean --top-k\?")
+        self.refused("runn", says=r"Did you mean run\?")
+        self.refused("frobnicate", says="frobnicate")
+        self.refused("run", "-p", "x", "surplus", says="surplus")
+        self.refused("inspect", "a", "b", says="'b'")
+
+    def test_bad_values(self):
+        for option, value in (("-n", "many"), ("-n", "-1"), ("--ctx", "99999999999"), ("--threads", "-1"),
+                              ("--threads", "9999"), ("--chunk", "0"), ("--temp", "hot"), ("--temp", "-1"),
+                              ("--top-p", "2"), ("--min-p", "-0.5"), ("--repeat-penalty", "0"),
+                              ("--cache-limit", "much"), ("--cache-limit", "0"), ("--stop", "")):
+            with self.subTest(option=option, value=value):
+                self.refused("run", "-m", NANO, "-p", "x", option, value, says=re.escape(option.strip("-"))[:4])
+        self.refused("run", "-m", NANO, "-p", says="-p")
+        self.refused("inspect", NANO, "--fit", "8 apples", says="8 apples")
+
+    def test_unknown_recipe(self):
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "fulll", says="fulll.*full")
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "full +", says="")
+        self.refused("run", "-m", NANO, "-p", "x", "--kv-budget", "10%", says="budget")
+        self.refused("methods", "fulll", says="fulll")
+
+    def test_recipe_is_refused_before_the_model_is_read(self):
+        self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", "fulll", says="fulll")
+
+    def test_no_memory_for_the_cache(self):
+        self.refused("run", "-m", NANO, "-p", "The sky is blue. " * 100, "--cache-limit", "16KiB", status=1,
+                     says="no memory for the cache")
+
+    def test_no_template(self):
+        self.refused("chat", "-m", NANO, input=b"hello\n", says="--raw")
+        strange = self.file("strange.gguf", gguf_edit.with_keys(NANO.read_bytes(),
+                                                                {"tokenizer.chat_template": "{{ oddity }}"}))
+        self.refused("chat", "-m", strange, input=b"hello\n", says="--raw")
+        self.refused("chat", "-m", NANO, "--raw", "--system", "x", input=b"hello\n", says="--system")
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PITH, "run", "-m", NANO, "-p", "x", "-n", "4"], stdout=full,
+                                  stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=300)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr.decode(), r"\Apith: error: [^\n]+\n\Z")
+
+
+class Output(Case):
+    def test_text_on_stdout_and_the_rest_on_stderr(self):
+        done = pith("run", "-m", NANO, "-p", PROMPT, "-n", "12")
+        text = self.json("run", "-m", NANO, "-p", PROMPT, "-n", "12")["text"]
+        self.assertEqual(done.stdout.decode(), text if text.endswith("\n") else text + "\n")
+        for line in done.stderr.decode().splitlines():
+            self.assertTrue(line.startswith("pith: "), line)
+
+    def test_json_has_exactly_these_keys(self):
+        result = self.json("run", "-m", NANO, "-p", PROMPT, "-n", "12", "--ignore-eos")
+        self.assertEqual(list(result), ["text", "prompt_tokens", "generated_tokens", "stop", "kv", "timings"])
+        self.assertEqual(list(result["kv"]), ["recipe", "budget", "entries", "entries_full", "bytes",
+                                              "bytes_allocated", "bytes_full_f16", "bytes_peak"])
+        self.assertEqual(list(result["timings"]),
+                         ["load_ms", "prefill_ms", "decode_ms", "prefill_tok_s", "decode_tok_s"])
+        self.assertEqual((result["generated_tokens"], result["stop"]), (12, "length"))
+        kv = result["kv"]
+        self.assertEqual((kv["recipe"], kv["budget"]), ("full", None))
+        # 4 layers of 2 KV heads of 32 + 32 numbers; the last token drawn is not in the cache.
+        tokens = result["prompt_tokens"] + 11
+        self.assertEqual((kv["entries"], kv["entries_full"]), (8 * tokens, 8 * tokens))
+        self.assertEqual(kv["bytes_full_f16"], 8 * 64 * 2 * tokens)
+        self.assertGreaterEqual(kv["bytes"], kv["bytes_full_f16"])
+        self.assertLessEqual(kv["bytes"], 1.2 * kv["bytes_full_f16"])
+        self.assertGreaterEqual(kv["bytes_allocated"], kv["bytes_full_f16"])
+        self.assertGreaterEqual(kv["bytes_peak"], kv["bytes_allocated"])
+
+    def test_f32_cache_takes_twice_the_bytes(self):
+        def size(recipe):
+            return self.json("run", "-m", NANO, "-p", PROMPT, "-n", "1", "--kv", recipe)["kv"]
+        f16, f32 = size("full"), size("full + store=f32")
+        self.assertEqual(f32["recipe"], "full + store=f32")
+        self.assertEqual(f32["bytes"] - f16["bytes"], f16["bytes_full_f16"])
+
+    def test_prompt_sources_agree(self):
+        given = self.succeeds("run", "-m", NANO, "-p", PROMPT, "-n", "12")
+        path = self.file("prompt.txt", PROMPT.encode() + b"\n")
+        self.assertEqual(self.succeeds("run", "-m", NANO, "-f", path, "-n", "12"), given)
+        self.assertEqual(self.succeeds("run", "-m", NANO, "-", "-n", "12", input=PROMPT.encode()), given)
+
+    def test_threads_and_chunks_do_not_change_the_text(self):
+        prompt = ("One of the special magic numbers for quiet-fox is: 48213. " + "The sky is blue. " * 30 + PROMPT)
+        def text(*options):
+            return self.json("run", "-m", NANO, "-p", prompt, "-n", "24", "--temp", "0.9", "--ignore-eos",
+                             *options)["text"]
+        expected = text()
+        for options in (["--threads", "1"], ["--threads", "2"], ["--chunk", "1"], ["--chunk", "7"], ["--chunk", "64"]):
+            with self.subTest(options=options):
+                self.assertEqual(text(*options), expected)
+
+    def test_seed_decides_the_text(self):
+        def text(seed):
+            return self.json("run", "-m", NANO, "-p", PROMPT, "-n", "32", "--temp", "1.5", "--ignore-eos",
+                             "--seed", seed)["text"]
+        self.assertEqual(text("1"), text("1"))
+        self.assertNotEqual(text("1"), text("2"))
+
+    def test_stop_string(self):
+        whole = self.json("run", "-m", NANO, "-p", PROMPT, "-n", "24", "--ignore-eos")["text"]
+        stop = whole[8:13]
+        cut = self.json("run", "-m", NANO, "-p", PROMPT, "-n", "24", "--ignore-eos", "--stop", "@@", "--stop", stop)
+        self.assertEqual(cut["text"], whole[:whole.index(stop)])
+        self.assertEqual(cut["stop"], "string")
+
+    def test_context_that_fills_up_ends_with_length(self):
+        result = self.json("run", "-m", NANO, "-p", PROMPT, "-n", "500", "--ctx", "32", "--ignore-eos")
+        self.assertEqual(result["stop"], "length")
+        self.assertEqual(result["prompt_tokens"] + result["generated_tokens"], 32)
+
+    def test_default_model_is_the_bundled_one_and_is_named(self):
+        done = pith("run", "-p", PROMPT, "-n", "12")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("nano.gguf", done.stderr.decode())
+        self.assertEqual(done.stdout.decode(), self.succeeds("run", "-m", NANO, "-p", PROMPT, "-n", "12"))
+
+    def test_pith_model_names_the_default(self):
+        done = pith("run", "-p", "x", env={**ENVIRONMENT, "PITH_MODEL": "/no/such/model"})
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("/no/such/model", done.stderr.decode())
+
+    def test_options_without_effect_are_said(self):
+        done = pith("run", "-m", NANO, "-p", PROMPT, "-n", "1", "--top-k", "3")
+        self.assertIn("warning: --top-k has no effect", done.stderr.decode())
+
+    def test_reader_that_goes_away_is_no_error(self):
+        with subprocess.Popen([PITH, "run", "-m", NANO, "-p", PROMPT, "-n", "4000", "--ctx", "5000", "--ignore-eos"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+            process.stdout.read(1)
+            process.stdout.close()
+            stderr = process.stderr.read().decode()
+            self.assertEqual(process.wait(timeout=60), 0, stderr)
+        self.assertNotIn("error", stderr)
+
+    def test_interrupt_keeps_what_there_is(self):
+        for as_json in ([], ["--json"]):
+            with self.subTest(json=bool(as_json)):
+                session = self.folder / "session"
+                process = subprocess.Popen(
+                    [PITH, "run", "-m", NANO, "-p", PROMPT, "-n", "100000", "--ctx", "100000", "--ignore-eos",
+                     "--save-session", session, *as_json],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+                time.sleep(2.0) if as_json else process.stdout.read(1)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate(timeout=60)
+                self.assertEqual(process.returncode, 0, err.decode())
+                self.assertNotIn("error", err.decode())
+                self.assertTrue(session.exists())
+                if as_json:
+                    self.assertEqual(json.loads(out)["stop"], "interrupt")
+                else:
+                    self.assertTrue(out.endswith(b"\n"))
+
+    def test_interrupt_while_the_prompt_is_read(self):
+        prompt = self.file("long.txt", b"The sky is blue. " * 20000)
+        process = subprocess.Popen([PITH, "run", "-m", NANO, "-f", prompt, "--ctx", "200000", "--json"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 0, err.decode())
+        result = json.loads(out)
+        self.assertEqual((result["stop"], result["text"], result["generated_tokens"]), ("interrupt", "", 0))
+
+    def test_interrupt_while_waiting_for_a_line_does_not_end_the_chat(self):
+        process = subprocess.Popen([PITH, "chat", "-m", NANO, "--raw"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        process.stdin.write(b"x\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        self.assertIn(b"/exit", self.read_until(process.stderr, b"/exit"))
+        self.assertIsNone(process.poll())
+        process.stdin.close()
+        self.assertEqual(process.wait(timeout=60), 0)
+        process.stdout.close()
+        process.stderr.close()
+
+    def read_until(self, stream, text):
+        got = b""
+        while text not in got:
+            piece = stream.read(1)
+            if not piece:
+                break
+            got += piece
+        return got
+
+
+class Sessions(Case):
+    OPTIONS = ["-m", NANO, "--temp", "0.9", "--repeat-penalty", "1.2", "--ignore-eos"]
+
+    def saved(self, *options):
+        path = self.folder / "session"
+        result = self.json("run", *self.OPTIONS, "-p", PROMPT, "-n", "10", "--save-session", path, *options)
+        return path, result
+
+    def test_save_load_continue_equals_continue(self):
+        whole = self.json("run", *self.OPTIONS, "-p", PROMPT, "-n", "30")["text"]
+        path, begun = self.saved()
+        rest = self.json("run", *self.OPTIONS, "-n", "20", "--load-session", path)
+        self.assertEqual(begun["text"] + rest["text"], whole)
+        self.assertEqual(rest["prompt_tokens"], begun["prompt_tokens"] + 10)
+
+    def test_load_with_a_prompt_adds_it(self):
+        path, begun = self.saved("--temp", "0")
+        more = " Then the boat"
+        added = self.json("run", *self.OPTIONS, "--temp", "0", "-p", more, "-n", "8", "--load-session", path)
+        self.assertGreater(added["prompt_tokens"], begun["prompt_tokens"] + 10)
+
+    def test_new_seed_gives_another_continuation(self):
+        path, _ = self.saved()
+        def text(*options):
+            return self.json("run", *self.OPTIONS, "--temp", "1.5", "-n", "20", "--load-session", path, *options)["text"]
+        self.assertEqual(text(), text())
+        self.assertNotEqual(text("--seed", "1"), text("--seed", "2"))
+
+    def test_damaged_truncated_and_foreign_files_are_refused(self):
+        path, _ = self.saved()
+        good = path.read_bytes()
+        load = ["run", *self.OPTIONS, "--load-session"]
+        for at in (0, 8, 20, 60, len(good) // 2, len(good) - 1):
+            bad = self.file("bad", gguf_edit.patched(good, at, bytes([good[at] ^ 1])))
+            self.refused(*load, bad, says=re.escape(str(bad)))
+        for size in (0, 5, 100, len(good) - 1):
+            self.refused(*load, self.file("bad", good[:size]), says="bad")
+        self.refused(*load, NANO, says="not a session file")
+
+    def test_other_model_and_other_forms_are_refused(self):
+        path, _ = self.saved()
+        tensors = self.json("inspect", NANO, "--tensors")["tensors"]
+        norm = next(t for t in tensors if t["name"] == "output_norm.weight")
+        other = self.file("other.gguf", gguf_edit.patched(NANO.read_bytes(), norm["offset"], struct.pack("<f", 1.25)))
+        self.refused("run", "-m", other, "--load-session", path, says="another model")
+        self.refused("run", "-m", NANO, "--kv", "full + store=f32", "--load-session", path, says="f16.*f32")
+
+    def test_failed_run_leaves_no_file(self):
+        path = self.folder / "session"
+        self.refused("run", "-m", NANO, "-p", "The sky is blue. " * 100, "--cache-limit", "16KiB",
+                     "--save-session", path, status=1)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+
+class Chat(Case):
+    def setUp(self):
+        super().setUp()
+        self.model = self.file("chat.gguf", gguf_edit.with_keys(NANO.read_bytes(), {"tokenizer.chat_template": CHATML}))
+        self.options = ["-m", self.model, "-n", "8"]
+
+    def replies(self, lines, *options):
+        done = pith("chat", *self.options, "--json", *options, input="\n".join(lines).encode() + b"\n")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        return [json.loads(line) for line in done.stdout.decode().splitlines()]
+
+    def complete(self, prompt):
+        return self.json("run", *self.options, "-p", prompt)
+
+    def test_turns_equal_the_rendered_text(self):
+        replies = self.replies(["The sky is", "And the grass"], "--system", "Be kind.")
+        text = "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nThe sky is<|im_end|>\n<|im_start|>assistant\n"
+        self.assertEqual(replies[0]["text"], self.complete(text)["text"])
+        text += (replies[0]["text"] + "<|im_end|>\n<|im_start|>user\nAnd the grass<|im_end|>\n<|im_start|>assistant\n")
+        whole = self.complete(text)
+        self.assertEqual(replies[1]["text"], whole["text"])
+        self.assertEqual(replies[1]["prompt_tokens"], whole["prompt_tokens"])
+
+    def test_raw_lines_follow_each_other(self):
+        replies = self.replies(["The sky is", "The sun is"], "--raw")
+        self.assertEqual(replies[0]["text"], self.complete("The sky is")["text"])
+        self.assertEqual(len(replies), 2)
+
+    def test_reset_forgets(self):
+        replies = self.replies(["The sky is", "/reset", "The sky is"])
+        self.assertEqual(replies[0]["text"], replies[1]["text"])
+        self.assertEqual(replies[0]["prompt_tokens"], replies[1]["prompt_tokens"])
+
+    def test_save_and_load_go_on_as_if_nothing_happened(self):
+        path = self.folder / "chat.session"
+        straight = self.replies(["The sky is", "And the grass"])
+        self.replies(["The sky is", f"/save {path}", "/exit"])
+        resumed = self.replies([f"/load {path}", "And the grass"])
+        self.assertEqual(resumed[0]["text"], straight[1]["text"])
+        self.assertEqual(resumed[0]["prompt_tokens"], straight[1]["prompt_tokens"])
+
+    def test_text_session_is_no_chat(self):
+        path = self.folder / "text.session"
+        self.succeeds("run", *self.options, "-p", PROMPT, "--save-session", path)
+        self.refused("chat", *self.options, input=f"/load {path}\n".encode(), says="no chat")
+
+    def test_unknown_command_is_refused(self):
+        self.refused("chat", *self.options, input=b"/exti\n", says="/exti.*/help")
+        self.refused("chat", *self.options, input=b"/save\n", says="FILE")
+
+    def test_conversation_longer_than_the_context_is_refused(self):
+        self.refused("chat", *self.options, "--ctx", "32", input=b"The sky is blue. " * 30 + b"\n", says="32")
+
+    def test_replies_go_to_stdout_alone(self):
+        done = pith("chat", *self.options, input=b"The sky is\n")
+        self.assertEqual(done.returncode, 0)
+        self.assertEqual(done.stderr, b"")
+        self.assertEqual(done.stdout.decode(), self.replies(["The sky is"])[0]["text"] + "\n")
+
+
+class Pages(Case):
+    """Help, versions and lists."""
+
+    def test_help_lists_the_commands_and_fits_80_columns(self):
+        page = self.succeeds("--help")
+        commands = re.findall(r"^  (\w+) ", page.split("Commands:")[1].split("Options:")[0], re.M)
+        self.assertEqual(commands, ["run", "chat", "inspect", "bench", "methods"])
+        for command in [None, *commands]:
+            page = self.succeeds(*([command] if command else []), "--help")
+            with self.subTest(command=command):
+                self.assertIn("Example", page)
+                self.assertIn("pith run" if command is None else "pith " + command, page)
+                for line in page.splitlines():
+                    self.assertLessEqual(len(line), 80, line)
+
+    def test_no_arguments_show_the_help(self):
+        self.assertEqual(self.succeeds(), self.succeeds("--help"))
+
+    def test_version(self):
+        self.assertRegex(self.succeeds("--version"), r"\Apith \d+\.\d+\.\d+\n\Z")
+
+    def test_inspect(self):
+        result = self.json("inspect", NANO, "--fit", "1GiB")
+        self.assertEqual((result["layers"], result["width"], result["kv_heads"]), (4, 128, 2))
+        self.assertEqual(result["cache_bytes_per_token"]["f16"], 4 * 2 * 64 * 2)
+        self.assertEqual(result["cache_bytes_per_token"]["f32"], 4 * 2 * 64 * 4)
+        fit = result["fit"][0]
+        self.assertEqual(fit["memory_bytes"], 1 << 30)
+        self.assertEqual(fit["tokens"]["f16"], ((1 << 30) - result["weight_bytes"]) // 1024)
+        for page in (self.succeeds("inspect", NANO), self.succeeds("inspect", NANO, "--tensors"),
+                     self.succeeds("inspect", NANO, "--keys")):
+            for line in page.splitlines():
+                if str(NANO) not in line:
+                    self.assertLessEqual(len(line), 80, line)
+
+    def test_inspect_lists_what_the_file_has(self):
+        model = NANO.read_bytes()
+        num_tensors, num_keys = struct.unpack_from("<QQ", model, 8)
+        self.assertEqual(len(self.succeeds("inspect", NANO, "--tensors").splitlines()), num_tensors)
+        self.assertEqual(len(self.succeeds("inspect", NANO, "--keys").splitlines()), num_keys)
+        self.assertEqual(self.json("inspect", NANO, "--keys")["keys"]["general.architecture"], "llama")
+
+    def test_methods(self):
+        names = [entry["name"] for entry in self.json("methods")["names"]]
+        for name in ("full", "f32", "f16", "bf16"):
+            self.assertIn(name, names)
+        table = self.succeeds("methods")
+        for name in names:
+            self.assertIn(name, table)
+            self.assertIn(name, self.succeeds("methods", name))
+            self.assertEqual(self.json("methods", name)["name"], name)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
