@@ -1,7 +1,9 @@
-// The cache: per sequence, per layer, per KV head two lists of pages (keys, values), all from one pool.
+// The cache: per sequence, per layer, per KV head two lists of pages (keys, values), all from one
+// pool.
 //
-// Use: Extend() reserves and declares the entries of a step on the main thread (it may fail, then nothing has changed);
-// Write() fills them from any thread, one head per thread; Head() gives the views that kernels read.
+// Use: Extend() reserves and declares the entries of a step on the main thread (it may fail, then
+// nothing has changed); WriteKeys() and WriteValues() fill them from any thread, one head per
+// thread; Head() gives the views that kernels read. docs/cache.md describes the inside.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +21,14 @@ namespace pith {
 // Who owns a list: its entries serve one head, all heads of a layer, or all layers of a group.
 enum class OwnerScope : uint8_t { kHead = 0, kLayer = 1, kLayerGroup = 2 };
 
-// A named block of bytes that a plan keeps beside the entries of a list and that pages carry through append, fork,
-// truncate, save and load. Zero when the entry (or block) is new.
+// A named block of bytes that a plan keeps beside the entries of a list and that pages carry
+// through append, fork, truncate, save and load. Zero when the entry (or block) is new.
 struct SideBlock {
-  std::string name;
+  std::string name;  // unique in a spec, at most 256 bytes
   Side side = Side::kKeys;
-  uint32_t bytes = 0;             // per unit
-  uint32_t entries_per_unit = 1;  // 1: one unit per entry; else one per block of that many (divides 8)
+  uint32_t bytes = 0;  // per unit
+  uint32_t entries_per_unit =
+      1;  // 1: one unit per entry; else one per block of that many (divides 8)
 };
 
 struct ListSpec {
@@ -37,18 +40,18 @@ struct ListSpec {
 struct CacheSpec {
   uint32_t num_layers = 0;
   uint32_t num_kv_heads = 0;
-  ListSpec keys, values;                  // the same for all layers, for now
-  std::vector<uint32_t> layer_group;      // [num_layers], only with OwnerScope::kLayerGroup
+  ListSpec keys, values;              // the same for all layers, for now
+  std::vector<uint32_t> layer_group;  // [num_layers], only with OwnerScope::kLayerGroup
   std::vector<SideBlock> side_blocks;
 };
 
 // Exact, always on. All in bytes.
 struct CacheUsage {
-  uint64_t entries = 0;      // key/value pairs held, over all layers and KV heads
-  uint64_t logical = 0;      // entries at their stored size
-  uint64_t metadata = 0;     // explicit positions, side blocks, page tables
-  uint64_t allocated = 0;    // what the pool holds from the system for pages, free pages included
-  uint64_t peak = 0;         // the highest `allocated` so far
+  uint64_t entries = 0;    // key/value pairs held, over all layers and KV heads
+  uint64_t logical = 0;    // entries at their stored size
+  uint64_t metadata = 0;   // explicit positions, side blocks, page tables
+  uint64_t allocated = 0;  // what the pool holds from the system for pages, free pages included
+  uint64_t peak = 0;       // the highest `allocated` so far
   double Fragmentation() const { return logical ? double(allocated) / double(logical) : 1.0; }
 };
 
@@ -65,22 +68,30 @@ class SequenceCache {
   const CacheSpec& spec() const;
   uint64_t num_entries(uint32_t layer, uint32_t kv_head) const;
 
-  // Declares positions.size() new entries in every list of every layer (or of one), at these ascending positions.
-  // Shared pages that would be written are copied first. Fails (kFailure, "no memory for the cache") without any change.
+  // Declares positions.size() new entries in every list of every layer (or of one), at these
+  // ascending positions, which lie behind all earlier ones. Shared pages that would be written are
+  // copied first. Fails (kFailure, "no memory for the cache") without any change. A list that
+  // several layers share grows with the first of them.
   Status Extend(std::span<const int32_t> positions);
   Status ExtendLayer(uint32_t layer, std::span<const int32_t> positions);
 
-  // Fills entries [first, first + count) of a head, declared before and not written yet, from f32 rows with
-  // `row_stride` floats between rows. Threads may call it at the same time for different heads.
-  void WriteKeys(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count, const float* rows, size_t row_stride);
-  void WriteValues(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count, const float* rows, size_t row_stride);
+  // Fills entries [first, first + count) of a head, declared before and not written yet, from f32
+  // rows with `row_stride` floats between rows. Threads may call it at the same time for different
+  // heads. What several heads or layers share is written once, through the first of them (kv_head 0
+  // of the first layer).
+  void WriteKeys(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                 const float* rows, size_t row_stride);
+  void WriteValues(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                   const float* rows, size_t row_stride);
 
   // Valid until the next Extend, Truncate, assignment or destruction.
   HeadView Head(uint32_t layer, uint32_t kv_head) const;
   std::span<const HeadView> Heads(uint32_t layer) const;  // [num_kv_heads]
 
-  // The bytes of one unit of a side block (entry or block `unit` of the list); shared pages are copied first.
-  Result<std::span<std::byte>> SideUnit(std::string_view name, uint32_t layer, uint32_t kv_head, uint64_t unit);
+  // The bytes of one unit of a side block (entry or block `unit` of the list); shared pages are
+  // copied first.
+  Result<std::span<std::byte>> SideUnit(std::string_view name, uint32_t layer, uint32_t kv_head,
+                                        uint64_t unit);
 
   // A second sequence with the same entries; pages are shared until one side writes.
   SequenceCache Fork() const;
@@ -88,14 +99,19 @@ class SequenceCache {
   // Keeps the entries whose position is below `end_position`; frees the pages behind.
   void Truncate(int32_t end_position);
 
-  CacheUsage Usage() const;                                  // pages shared with forks are counted in full
-  CacheUsage Usage(uint32_t layer, uint32_t kv_head) const;  // allocated: bytes of this head's pages
+  // Pages shared with forks are counted in full; `allocated` and `peak` are those of the whole
+  // pool.
+  CacheUsage Usage() const;
+  // Of one head: `allocated` is the bytes of its pages, `peak` is 0. Shared lists count with their
+  // first head.
+  CacheUsage Usage(uint32_t layer, uint32_t kv_head) const;
 
-  // Canonical bytes of the whole sequence, and back. The reader trusts nothing: damaged input is an error that names
-  // `where`, and leaves no sequence behind.
+  // Canonical bytes of the whole sequence (docs/save_format.md), appended to `out`, and back.
+  // The reader trusts nothing: damaged input is an error that names `where`, and leaves no sequence
+  // behind.
   void Save(std::vector<std::byte>* out) const;
-  static Result<SequenceCache> Load(PagePool* pool, const CacheSpec& spec, std::span<const std::byte> bytes,
-                                    const std::string& where);
+  static Result<SequenceCache> Load(PagePool* pool, const CacheSpec& spec,
+                                    std::span<const std::byte> bytes, const std::string& where);
 
  private:
   struct Impl;

@@ -16,8 +16,8 @@ inline constexpr uint32_t kMaxPageEntries = 128;
 // The smallest capacity class for `entries` (1..128).
 uint32_t CapacityClass(uint32_t entries);
 
-// Hands out blocks of memory for pages: 64-byte aligned, cut from slabs that come from the system and go back to it.
-// Not thread-safe: the engine's main thread owns it.
+// Hands out blocks of memory for pages: 64-byte aligned, cut from slabs that come from the system
+// and go back to it. Not thread-safe: the engine's main thread owns it.
 class PagePool {
  public:
   // At most `limit_bytes` are held from the system at any time; 0: no limit.
@@ -25,6 +25,9 @@ class PagePool {
   ~PagePool();
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
+
+  // What a block of `bytes` takes in the pool.
+  static size_t BlockBytes(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
   // nullptr if the limit or the system forbids it. The memory is zeroed.
   std::byte* Allocate(size_t bytes);

@@ -11,7 +11,7 @@ namespace pith {
 
 // One page of the keys or of the values of a list. Pages are full except the last one of a list.
 struct PageView {
-  const std::byte* data = nullptr;     // the form's in-memory layout, 64-byte aligned
+  const std::byte* data = nullptr;  // the form's in-memory layout, 64-byte aligned
   const Form* form = nullptr;
   PageShape shape;
   uint32_t count = 0;                  // entries in use
@@ -23,8 +23,8 @@ struct PageView {
   }
 };
 
-// One KV head of one layer of one sequence. Entry i of the keys belongs to entry i of the values; the two lists may
-// be cut into pages differently, and positions are those of the keys' pages.
+// One KV head of one layer of one sequence. Entry i of the keys belongs to entry i of the values;
+// the two lists may be cut into pages differently, and positions are those of the keys' pages.
 struct HeadView {
   std::span<const PageView> keys;
   std::span<const PageView> values;

@@ -1,8 +1,8 @@
 // Forms: how the entries of a page are stored. One form is one file here plus one row in table.cc.
 //
-// A page holds `capacity` entries (a capacity class, see cache/page.h) of one side, keys or values, of one list.
-// Its in-memory layout belongs to the form and serves the kernels; the canonical layout (export/import) is the one
-// that save files carry, so that saves move between machines.
+// A page holds `capacity` entries (a capacity class, see cache/page.h) of one side, keys or values,
+// of one list. Its in-memory layout belongs to the form and serves the kernels; the canonical
+// layout (export/import) is the one that save files carry, so that saves move between machines.
 #pragma once
 
 #include <cstddef>
@@ -25,8 +25,8 @@ struct PageShape {
   uint32_t capacity = 0;  // entries the page has room for, a multiple of kBlockEntries
 };
 
-// All functions are thread-safe on disjoint entries of a page. `rows` are f32, [count][dim] with `row_stride`
-// floats from one row to the next.
+// All functions are thread-safe on disjoint entries of a page. `rows` are f32, [count][dim] with
+// `row_stride` floats from one row to the next.
 struct Form {
   std::string_view name;
   FormId id;
@@ -34,15 +34,16 @@ struct Form {
   std::string_view summary;  // one line for `pith methods`
   double bits_per_value;     // stored bits per key or value number, side data included
 
-  // Bytes of a page's entries. 64-byte aligned memory is expected; blocks may be added at the end without moving
-  // earlier ones (a page grows into the next capacity class by copying its bytes).
+  // Bytes of a page's entries. 64-byte aligned memory is expected; blocks may be added at the end
+  // without moving earlier ones (a page grows into the next capacity class by copying its bytes).
   size_t (*page_bytes)(Side side, PageShape shape);
   void (*store)(Side side, std::byte* page, PageShape shape, uint32_t first, uint32_t count,
                 const float* rows, size_t row_stride);
   void (*load)(Side side, const std::byte* page, PageShape shape, uint32_t first, uint32_t count,
                float* rows, size_t row_stride);
 
-  // Canonical layout: entry after entry, little-endian, `canonical_bytes(dim)` bytes each; exact in both directions.
+  // Canonical layout: entry after entry, little-endian, `canonical_bytes(dim)` bytes each; exact in
+  // both directions.
   size_t (*canonical_bytes)(uint32_t dim);
   void (*export_entries)(Side side, const std::byte* page, PageShape shape, uint32_t first,
                          uint32_t count, std::byte* out);
@@ -56,8 +57,8 @@ const Form* FindForm(std::string_view name);  // nullptr if there is none
 const Form* FindForm(FormId id);
 
 // Plain forms (f32, f16, bf16) share one layout, which kernels read directly:
-//   keys   [capacity / 8][dim][8]   eight entries side by side, so that scores of eight entries come out in one vector
-//   values [capacity][dim]
+//   keys   [capacity / 8][dim][8]   eight entries side by side, so that scores of eight entries
+//   come out in one vector values [capacity][dim]
 inline size_t PlainKeyOffset(PageShape shape, uint32_t entry, uint32_t channel) {
   return (static_cast<size_t>(entry / kBlockEntries) * shape.dim + channel) * kBlockEntries +
          entry % kBlockEntries;

@@ -1,0 +1,265 @@
+#include "cache/cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "base/check.h"
+#include "cache/list.h"
+#include "cache/page.h"
+#include "cache/sequence.h"
+
+namespace pith {
+namespace {
+
+ListLayout LayoutOf(const CacheSpec& spec, Side side) {
+  const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
+  PITH_CHECK(list.form != nullptr && list.dim > 0);
+  ListLayout layout{.form = list.form, .side = side, .dim = list.dim};
+  std::copy_if(spec.side_blocks.begin(), spec.side_blocks.end(),
+               std::back_inserter(layout.side_blocks),
+               [side](const SideBlock& block) { return block.side == side; });
+  return layout;
+}
+
+bool UsesGroups(const CacheSpec& spec) {
+  return spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup;
+}
+
+const CacheSpec& Checked(const CacheSpec& spec) {
+  PITH_CHECK(spec.num_layers > 0 && spec.num_kv_heads > 0);
+  PITH_CHECK(spec.layer_group.size() == (UsesGroups(spec) ? spec.num_layers : 0));
+  std::set<std::string> names;
+  for (const SideBlock& block : spec.side_blocks) {
+    PITH_CHECK(block.bytes > 0 && block.entries_per_unit > 0);
+    PITH_CHECK(kBlockEntries % block.entries_per_unit == 0);
+    PITH_CHECK(block.name.size() <= 256 && names.insert(block.name).second);
+  }
+  return spec;
+}
+
+}  // namespace
+
+ListMap::ListMap(const CacheSpec& spec, OwnerScope scope) {
+  for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+    first_list_of_layer.push_back(static_cast<uint32_t>(owner_of_list.size()));
+    const auto first_head = static_cast<uint32_t>(list_of_head.size());
+    if (scope == OwnerScope::kLayerGroup) {
+      const auto& groups = spec.layer_group;
+      const auto first_layer = static_cast<uint32_t>(
+          std::find(groups.begin(), groups.end(), groups[layer]) - groups.begin());
+      if (first_layer < layer) {
+        list_of_head.insert(list_of_head.end(), spec.num_kv_heads,
+                            list_of_head[size_t{first_layer} * spec.num_kv_heads]);
+        continue;
+      }
+    }
+    for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
+      if (head == 0 || scope == OwnerScope::kHead) owner_of_list.push_back(first_head + head);
+      list_of_head.push_back(static_cast<uint32_t>(owner_of_list.size() - 1));
+    }
+  }
+  first_list_of_layer.push_back(static_cast<uint32_t>(owner_of_list.size()));
+}
+
+CachePlan::CachePlan(const CacheSpec& s)
+    : spec(Checked(s)),
+      key_layout(LayoutOf(s, Side::kKeys)),
+      value_layout(LayoutOf(s, Side::kValues)),
+      key_map(s, s.keys.scope),
+      value_map(s, s.values.scope) {}
+
+SequenceCache::Impl::Impl(PagePool* pool_of_pages, std::shared_ptr<const CachePlan> shared_plan)
+    : pool(pool_of_pages), plan(std::move(shared_plan)) {
+  heads.resize(plan->key_map.list_of_head.size());
+  key_lists.reserve(plan->key_map.owner_of_list.size());
+  value_lists.reserve(plan->value_map.owner_of_list.size());
+}
+
+SequenceCache::Impl::~Impl() {
+  key_lists.clear();
+  value_lists.clear();
+  pool->Trim();
+}
+
+uint32_t SequenceCache::Impl::HeadNumber(uint32_t layer, uint32_t kv_head) const {
+  PITH_CHECK(layer < plan->spec.num_layers && kv_head < plan->spec.num_kv_heads);
+  return layer * plan->spec.num_kv_heads + kv_head;
+}
+
+tl::unexpected<Error> SequenceCache::Impl::NoMemory() const {
+  constexpr double kMiB = 1 << 20;
+  const double held = static_cast<double>(pool->allocated_bytes()) / kMiB;
+  const double limit = static_cast<double>(pool->limit_bytes()) / kMiB;
+  return Failure("no memory for the cache",
+                 limit > 0 ? fmt::format("{:.1f} MiB of at most {:.1f} MiB are in use", held, limit)
+                           : fmt::format("the system gives no more than {:.1f} MiB", held),
+                 "Allow it more memory, or keep fewer tokens in it");
+}
+
+Status SequenceCache::Impl::Extend(uint32_t begin, uint32_t end,
+                                   std::span<const int32_t> positions) {
+  if (positions.empty()) return {};
+  PITH_CHECK(positions.front() >= 0);
+  PITH_CHECK(std::adjacent_find(positions.begin(), positions.end(), std::greater_equal<>()) ==
+             positions.end());
+  const auto lists_of = [&](std::vector<PageList>& lists, const ListMap& map) {
+    return std::span(lists).subspan(map.first_list_of_layer[begin],
+                                    map.first_list_of_layer[end] - map.first_list_of_layer[begin]);
+  };
+  const std::span<PageList> both[] = {lists_of(key_lists, plan->key_map),
+                                      lists_of(value_lists, plan->value_map)};
+  for (const PageList& list : both[0]) PITH_CHECK(positions.front() > list.last_position());
+
+  bool complete = true, new_pages = false;
+  for (const auto& lists : both) {
+    for (PageList& list : lists) {
+      complete = complete && list.Reserve(positions);
+      new_pages = new_pages || list.has_reserved_pages();
+    }
+  }
+  for (const auto& lists : both) {
+    for (PageList& list : lists) complete ? list.Commit(positions) : list.Cancel();
+  }
+  if (new_pages) pool->Trim();  // of the pages that larger ones replaced
+  if (!complete) return NoMemory();
+  RefreshHeads(begin, end);
+  return {};
+}
+
+void SequenceCache::Impl::RefreshHeads(uint32_t begin, uint32_t end) {
+  const uint32_t num_kv_heads = plan->spec.num_kv_heads;
+  if (UsesGroups(plan->spec)) begin = 0, end = plan->spec.num_layers;
+  for (uint32_t head = begin * num_kv_heads; head < end * num_kv_heads; ++head) {
+    const PageList& keys = KeysOf(head);
+    const PageList& values = ValuesOf(head);
+    // They differ only while layers of a group are extended one by one.
+    heads[head] = {keys.views(), values.views(), std::min(keys.size(), values.size())};
+  }
+}
+
+SequenceCache::SequenceCache(PagePool* pool, const CacheSpec& spec)
+    : impl_(std::make_unique<Impl>(pool, std::make_shared<const CachePlan>(spec))) {
+  const CachePlan& plan = *impl_->plan;
+  for (size_t i = 0; i < plan.key_map.owner_of_list.size(); ++i) {
+    impl_->key_lists.emplace_back(pool, &plan.key_layout);
+  }
+  for (size_t i = 0; i < plan.value_map.owner_of_list.size(); ++i) {
+    impl_->value_lists.emplace_back(pool, &plan.value_layout);
+  }
+}
+
+SequenceCache::SequenceCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SequenceCache::~SequenceCache() = default;
+SequenceCache::SequenceCache(SequenceCache&&) noexcept = default;
+SequenceCache& SequenceCache::operator=(SequenceCache&&) noexcept = default;
+
+const CacheSpec& SequenceCache::spec() const { return impl_->plan->spec; }
+
+uint64_t SequenceCache::num_entries(uint32_t layer, uint32_t kv_head) const {
+  return Head(layer, kv_head).num_entries;
+}
+
+Status SequenceCache::Extend(std::span<const int32_t> positions) {
+  return impl_->Extend(0, spec().num_layers, positions);
+}
+
+Status SequenceCache::ExtendLayer(uint32_t layer, std::span<const int32_t> positions) {
+  PITH_CHECK(layer < spec().num_layers);
+  return impl_->Extend(layer, layer + 1, positions);
+}
+
+void SequenceCache::WriteKeys(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                              const float* rows, size_t row_stride) {
+  const uint32_t head = impl_->HeadNumber(layer, kv_head);
+  const ListMap& map = impl_->plan->key_map;
+  PITH_CHECK(map.owner_of_list[map.list_of_head[head]] == head);
+  impl_->KeysOf(head).Write(first, count, rows, row_stride);
+}
+
+void SequenceCache::WriteValues(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                                const float* rows, size_t row_stride) {
+  const uint32_t head = impl_->HeadNumber(layer, kv_head);
+  const ListMap& map = impl_->plan->value_map;
+  PITH_CHECK(map.owner_of_list[map.list_of_head[head]] == head);
+  impl_->ValuesOf(head).Write(first, count, rows, row_stride);
+}
+
+HeadView SequenceCache::Head(uint32_t layer, uint32_t kv_head) const {
+  return impl_->heads[impl_->HeadNumber(layer, kv_head)];
+}
+
+std::span<const HeadView> SequenceCache::Heads(uint32_t layer) const {
+  return std::span(impl_->heads).subspan(impl_->HeadNumber(layer, 0), spec().num_kv_heads);
+}
+
+Result<std::span<std::byte>> SequenceCache::SideUnit(std::string_view name, uint32_t layer,
+                                                     uint32_t kv_head, uint64_t unit) {
+  const uint32_t head = impl_->HeadNumber(layer, kv_head);
+  for (PageList* list : {&impl_->KeysOf(head), &impl_->ValuesOf(head)}) {
+    const auto& blocks = list->layout().side_blocks;
+    const auto found = std::find_if(blocks.begin(), blocks.end(),
+                                    [&](const SideBlock& block) { return block.name == name; });
+    if (found == blocks.end()) continue;
+    const auto bytes = list->SideUnit(static_cast<size_t>(found - blocks.begin()), unit);
+    if (bytes.empty()) return impl_->NoMemory();
+    return bytes;
+  }
+  PITH_CHECK(!"a side block of this name");
+}
+
+SequenceCache SequenceCache::Fork() const {
+  auto fork = std::make_unique<Impl>(impl_->pool, impl_->plan);
+  for (const PageList& list : impl_->key_lists) fork->key_lists.push_back(list.Fork());
+  for (const PageList& list : impl_->value_lists) fork->value_lists.push_back(list.Fork());
+  fork->RefreshHeads(0, spec().num_layers);
+  return SequenceCache(std::move(fork));
+}
+
+void SequenceCache::Truncate(int32_t end_position) {
+  const CachePlan& plan = *impl_->plan;
+  // Values have no positions of their own: their owner's keys say how many stay.
+  for (size_t i = 0; i < impl_->value_lists.size(); ++i) {
+    const uint32_t owner = plan.value_map.owner_of_list[i];
+    impl_->value_lists[i].Truncate(impl_->KeysOf(owner).CountBefore(end_position));
+  }
+  for (PageList& list : impl_->key_lists) list.Truncate(list.CountBefore(end_position));
+  impl_->pool->Trim();
+  impl_->RefreshHeads(0, spec().num_layers);
+}
+
+CacheUsage SequenceCache::Usage() const {
+  CacheUsage usage;
+  for (const HeadView& head : impl_->heads) usage.entries += head.num_entries;
+  for (const auto* lists : {&impl_->key_lists, &impl_->value_lists}) {
+    for (const PageList& list : *lists) {
+      usage.logical += list.LogicalBytes();
+      usage.metadata += list.MetadataBytes();
+    }
+  }
+  usage.allocated = impl_->pool->allocated_bytes();
+  usage.peak = impl_->pool->peak_bytes();
+  return usage;
+}
+
+CacheUsage SequenceCache::Usage(uint32_t layer, uint32_t kv_head) const {
+  const uint32_t head = impl_->HeadNumber(layer, kv_head);
+  const CachePlan& plan = *impl_->plan;
+  CacheUsage usage;
+  usage.entries = impl_->heads[head].num_entries;
+  const auto add = [&](const PageList& list, const ListMap& map) {
+    if (map.owner_of_list[map.list_of_head[head]] != head) return;  // counted where the owner is
+    usage.logical += list.LogicalBytes();
+    usage.metadata += list.MetadataBytes();
+    usage.allocated += list.AllocatedBytes();
+  };
+  add(impl_->KeysOf(head), plan.key_map);
+  add(impl_->ValuesOf(head), plan.value_map);
+  return usage;
+}
+
+}  // namespace pith
