@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/check.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "eval/speed_json.h"
+#include "recipe/budget.h"
 
 namespace pith {
 namespace {
@@ -38,16 +40,21 @@ Status CheckFlags(const BenchFlags& flags) {
   return CheckAtLeastOne("--repeats", flags.repeats, 1000);
 }
 
-// The cross product of recipes and budgets; "full" takes no budget and runs once.
+// The cross product of recipes and budgets.
 Result<std::vector<SpeedRecipe>> Recipes(const BenchFlags& flags) {
-  std::vector<SpeedRecipe> recipes;
+  std::vector<Plan> plans;
   for (const std::string& text : flags.recipes) {
-    std::vector<std::string> budgets = flags.budgets;
-    if (budgets.empty() || text == "full") budgets = {""};
-    for (const std::string& budget : budgets) {
-      PITH_ASSIGN(const Plan plan, ParseRecipe(text, budget));
-      recipes.push_back({plan.canonical, plan.key_form, plan.value_form});
-    }
+    PITH_ASSIGN(plans.emplace_back(), ParseRecipe(text));
+  }
+  std::vector<Budget> budgets;
+  for (const std::string& text : flags.budgets) {
+    PITH_ASSIGN(budgets.emplace_back(), ParseBudget(text));
+  }
+  PITH_ASSIGN(const std::vector<PlannedRun> runs, PlanRuns(plans, budgets));
+  std::vector<SpeedRecipe> recipes;
+  for (const PlannedRun& run : runs) {
+    PITH_CHECK(!run.budget);  // no method of this edition takes one
+    recipes.push_back({run.plan.canonical, run.plan.key_form, run.plan.value_form});
   }
   return recipes;
 }

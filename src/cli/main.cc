@@ -1,1 +1,147 @@
-int main() { return 0; }
+// The program: understands the command line, runs one command, turns its error into one line and an
+// exit status.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <new>
+#include <numeric>
+#include <vector>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/terminal.h"
+
+namespace pith {
+namespace {
+
+// Edits (insert, delete, replace) between two words.
+size_t Distance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+// "Did you mean X?" if a candidate is near, else `otherwise`.
+std::string Suggest(const std::string& word, const std::vector<std::string>& candidates,
+                    const std::string& otherwise) {
+  const auto nearest = std::min_element(
+      candidates.begin(), candidates.end(),
+      [&](const auto& a, const auto& b) { return Distance(word, a) < Distance(word, b); });
+  if (nearest == candidates.end() || Distance(word, *nearest) > 1 + word.size() / 4) {
+    return otherwise;
+  }
+  return "Did you mean " + *nearest + "?";
+}
+
+Status RefuseExtra(const CLI::App& app, const CLI::App* command) {
+  const CLI::App& asked = command != nullptr ? *command : app;
+  const std::vector<std::string> extras = asked.remaining();
+  if (extras.empty()) return {};
+  const std::string name = command != nullptr ? "pith " + command->get_name() : "pith";
+  const std::string help = "See " + name + " --help.";
+  std::string word = extras.front();
+  if (word.starts_with("-")) {
+    word = word.substr(0, word.find('='));
+    std::vector<std::string> options;
+    for (const CLI::Option* option : asked.get_options()) {
+      for (const auto& long_name : option->get_lnames()) options.push_back("--" + long_name);
+    }
+    return InputError("there is no option '" + word + "'", name, Suggest(word, options, help));
+  }
+  if (command != nullptr) return InputError("'" + word + "' was not expected", name, help);
+  std::vector<std::string> commands;
+  for (const CLI::App* each : app.get_subcommands([](const CLI::App*) { return true; })) {
+    commands.push_back(each->get_name());
+  }
+  return InputError("there is no command '" + word + "'", name, Suggest(word, commands, help));
+}
+
+// What CLI11 has to say, in our form.
+tl::unexpected<Error> CommandLineError(const CLI::ParseError& error, const CLI::App* command) {
+  std::string what = error.what();
+  while (!what.empty() && (what.back() == '.' || what.back() == '\n')) what.pop_back();
+  const std::string name = command != nullptr ? "pith " + command->get_name() : "pith";
+  return InputError(what, name, "See " + name + " --help.");
+}
+
+Status Dispatch(CLI::App& app, Context& context, int argc, char** argv) {
+  const auto chosen = [&]() -> const CLI::App* {
+    const auto commands = app.get_subcommands();
+    return commands.empty() ? nullptr : commands.front();
+  };
+  Output output;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    output.Write(chosen() != nullptr ? chosen()->help() : app.help());
+    return output.status();
+  } catch (const CLI::CallForVersion&) {
+    output.Write("pith " PITH_VERSION "\n");
+    return output.status();
+  } catch (const CLI::ParseError& error) {
+    return CommandLineError(error, chosen());
+  }
+  PITH_TRY(RefuseExtra(app, chosen()));
+  if (context.command) return context.command();
+  output.Write(app.help());
+  return output.status();
+}
+
+int Main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is seen where the text is written
+  SetLogSink([](LogLevel level, std::string_view message) {
+    Say(level == LogLevel::kWarning ? "warning: " + std::string(message) : std::string(message));
+  });
+  CLI::App app(
+      "Pith runs large language models with a key-value cache that keeps only what matters.",
+      "pith");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_help_flag("-h,--help", "show this page");
+  app.set_version_flag("--version", PITH_VERSION, "show the version");
+  app.allow_extras();
+  app.footer(
+      "Example:\n"
+      "  pith run -p \"The pass key of Ada is 4711. Remember it. The pass key of Ada is\" -n 4\n\n"
+      "pith COMMAND --help shows a command's options with an example.");
+  Context context;
+  AddRun(app, context);
+  AddChat(app, context);
+  AddInspect(app, context);
+  AddBench(app, context);
+  AddMethods(app, context);
+  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
+    command->allow_extras();
+  }
+  const Status status = Dispatch(app, context, argc, argv);
+  if (status) return 0;
+  PrintError(status.error());
+  return status.error().kind == ErrorKind::kInput ? 2 : 1;
+}
+
+}  // namespace
+}  // namespace pith
+
+int main(int argc, char** argv) {
+  try {
+    return pith::Main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    pith::PrintError({pith::ErrorKind::kFailure, "there is not enough memory", "",
+                      "Use a smaller model or a shorter --ctx."});
+  } catch (const std::exception& error) {
+    pith::PrintError(
+        {pith::ErrorKind::kFailure, error.what(), "", "This is a bug; please report it."});
+  }
+  return 1;
+}

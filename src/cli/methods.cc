@@ -1,0 +1,163 @@
+// pith methods: what a recipe may name.
+#include "method/method.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/report.h"
+#include "cli/terminal.h"
+#include "codec/codec.h"
+#include "recipe/recipe.h"
+
+namespace pith {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct MethodsFlags {
+  std::string name;
+  bool json = false;
+};
+
+constexpr size_t kIndent = 12;
+
+std::string Row(std::string_view name, const std::string& text) {
+  return fmt::format("{:<{}}{}\n", name, kIndent, Wrap(text, kIndent));
+}
+
+std::string StageNames(std::span<const Stage> stages) {
+  std::string text;
+  for (const Stage stage : stages)
+    text += (text.empty() ? "" : ", ") + std::string(StageName(stage));
+  return text;
+}
+
+std::string TableText() {
+  std::string text = "Stages: what a recipe decides\n";
+  for (const StageInfo& stage : Stages()) {
+    text += "  " + fmt::format("{:<10}{}\n", stage.name, stage.question);
+  }
+  text += "\nNames: what may answer, by itself or as STAGE=NAME\n";
+  for (const PresetInfo& preset : Presets()) {
+    text += fmt::format("  {:<10}{:<8}  {}\n", preset.name, StageNames(preset.stages),
+                        Wrap(preset.summary, 22));
+  }
+  return text + "\nA recipe joins them with +, as in --kv \"full + store=f32\".\n";
+}
+
+std::string ParameterRange(const ParameterInfo& parameter) {
+  if (parameter.type != ParameterType::kWord) {
+    return fmt::format("{} to {}", parameter.min, parameter.max);
+  }
+  std::string text;
+  for (const std::string_view word : parameter.words) {
+    text += (text.empty() ? "" : " | ") + std::string(word);
+  }
+  return text;
+}
+
+std::string MethodText(const MethodInfo& method) {
+  std::string text;
+  if (!method.paper.empty()) {
+    text += Row("paper", fmt::format("{} (arXiv {})", method.paper, method.arxiv));
+  }
+  for (const std::string_view need : method.needs) text += Row("needs", std::string(need));
+  text += Row("protects", std::string(method.protects));
+  text += Row("budget", (method.takes_budget ? "" : "none: ") + std::string(method.budget));
+  text += Row("identity", "equals the full cache: " + std::string(method.identity));
+  return text;
+}
+
+std::string FormText(const Form& form) {
+  return Row("size", fmt::format("{} bits per number", form.bits_per_value)) +
+         Row("version", std::to_string(form.version));
+}
+
+std::string PresetText(const PresetInfo& preset) {
+  std::string text = Row(preset.name, std::string(preset.summary));
+  text += Row("stage", StageNames(preset.stages));
+  for (const ParameterInfo& parameter : preset.parameters) {
+    text += Row("parameter", fmt::format("{}={}: {} ({})", parameter.name, parameter.default_value,
+                                         parameter.meaning, ParameterRange(parameter)));
+  }
+  if (const MethodInfo* method = FindMethod(preset.name)) text += MethodText(*method);
+  if (const Form* form = FindForm(preset.name)) text += FormText(*form);
+  return text;
+}
+
+Json ParameterJson(const ParameterInfo& parameter) {
+  Json json{{"name", parameter.name},
+            {"default", parameter.default_value},
+            {"meaning", parameter.meaning}};
+  if (parameter.type == ParameterType::kWord) {
+    json["words"] = std::vector<std::string>(parameter.words.begin(), parameter.words.end());
+  } else {
+    json["min"] = parameter.min;
+    json["max"] = parameter.max;
+  }
+  return json;
+}
+
+Json PresetJson(const PresetInfo& preset) {
+  Json json{{"name", preset.name}, {"stages", Json::array()}, {"summary", preset.summary}};
+  for (const Stage stage : preset.stages) json["stages"].push_back(StageName(stage));
+  json["parameters"] = Json::array();
+  for (const ParameterInfo& parameter : preset.parameters) {
+    json["parameters"].push_back(ParameterJson(parameter));
+  }
+  if (const MethodInfo* method = FindMethod(preset.name)) {
+    json["method"] = {{"paper", method->paper},       {"arxiv", method->arxiv},
+                      {"protects", method->protects}, {"takes_budget", method->takes_budget},
+                      {"budget", method->budget},     {"identity", method->identity}};
+    json["method"]["needs"] = std::vector<std::string>(method->needs.begin(), method->needs.end());
+  }
+  if (const Form* form = FindForm(preset.name)) {
+    json["form"] = {{"version", form->version}, {"bits_per_number", form->bits_per_value}};
+  }
+  return json;
+}
+
+Json TableJson() {
+  Json json;
+  for (const StageInfo& stage : Stages()) {
+    json["stages"].push_back({{"name", stage.name}, {"question", stage.question}});
+  }
+  for (const PresetInfo& preset : Presets()) json["names"].push_back(PresetJson(preset));
+  return json;
+}
+
+Status ShowMethods(const MethodsFlags& flags) {
+  Output output;
+  if (flags.name.empty()) {
+    output.Write(flags.json ? JsonLine(TableJson()) : TableText());
+    return output.status();
+  }
+  const auto preset = std::ranges::find(Presets(), flags.name, &PresetInfo::name);
+  if (preset == Presets().end()) {
+    return InputError("nothing is named '" + flags.name + "'", "pith methods",
+                      "pith methods lists all names.");
+  }
+  output.Write(flags.json ? JsonLine(PresetJson(*preset)) : PresetText(*preset));
+  return output.status();
+}
+
+}  // namespace
+
+void AddMethods(CLI::App& app, Context& context) {
+  const auto flags = std::make_shared<MethodsFlags>();
+  CLI::App* command = app.add_subcommand(
+      "methods",
+      "Lists what a recipe (--kv) may name.\n\n"
+      "With a name, all about it: parameters, paper, what it protects, what a budget means.");
+  command->add_option("name", flags->name, "one method, form or preset")->option_text("NAME");
+  command->add_flag("--json", flags->json, "print one JSON object");
+  command->footer("Example:\n  pith methods full");
+  command->callback(
+      [flags, &context] { context.command = [flags] { return ShowMethods(*flags); }; });
+}
+
+}  // namespace pith

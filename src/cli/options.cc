@@ -1,0 +1,190 @@
+#include "cli/options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+
+#include "cli/terminal.h"
+
+namespace pith {
+namespace {
+
+constexpr uint32_t kMaxContext = 1u << 24;
+constexpr int kMaxThreads = 512;
+constexpr uint32_t kMaxChunk = 8192;
+constexpr const char* kBundledModel = "models/nano/nano.gguf";
+
+// Beside the installed program, then in the source tree that it was built from.
+Result<std::string> BundledModel() {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  const fs::path candidates[] = {program.parent_path() / "../share/pith" / kBundledModel,
+                                 fs::path(PITH_SOURCE_DIR) / kBundledModel};
+  for (const fs::path& candidate : candidates) {
+    if (fs::is_regular_file(candidate, error)) return candidate.lexically_normal().string();
+  }
+  return InputError("no model was named and the bundled one is not there",
+                    candidates[0].lexically_normal().string(), "Name a GGUF file with -m.");
+}
+
+Status CheckRange(const char* option, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return InputError(fmt::format("{} is {}, outside {} to {}", option, value, low, high),
+                    "command line");
+}
+
+}  // namespace
+
+Result<std::string> ResolveModel(const std::string& option) {
+  if (!option.empty()) return option;
+  if (const char* named = std::getenv("PITH_MODEL"); named != nullptr && *named != '\0') {
+    Say(fmt::format("model {} (from PITH_MODEL)", named));
+    return std::string(named);
+  }
+  PITH_ASSIGN(std::string bundled, BundledModel());
+  Say(fmt::format("model {} (bundled; another with -m)", bundled));
+  return bundled;
+}
+
+Result<uint64_t> ParseBytes(const std::string& text, const std::string& option) {
+  const auto bad = [&] {
+    return InputError("'" + text + "' is no size", option, "Write it like 512MiB or 1.5GiB.");
+  };
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [unit_begin, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || !(number >= 0)) return bad();
+  std::string unit(unit_begin, end);
+  if (unit.ends_with("iB")) unit.resize(unit.size() - 2);
+  constexpr std::string_view kUnits = "KMGT";
+  double scale = 1;
+  if (!unit.empty() && unit != "B") {
+    const size_t power = kUnits.find(unit.front());
+    if (unit.size() != 1 || power == std::string_view::npos) return bad();
+    scale = static_cast<double>(uint64_t{1} << (10 * (power + 1)));
+  }
+  constexpr double kMax = 9e18;
+  if (number * scale > kMax) return bad();
+  return static_cast<uint64_t>(number * scale);
+}
+
+std::string FormatBytes(uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto number = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (number >= 1024 && unit + 1 < std::size(kUnits)) {
+    number /= 1024;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{} B", bytes)
+                   : fmt::format("{:.{}f} {}", number, number < 100 ? 1 : 0, kUnits[unit]);
+}
+
+std::string FormatCount(uint64_t count) {
+  std::string digits = std::to_string(count);
+  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
+  return digits;
+}
+
+Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget) {
+  PITH_ASSIGN(const Plan plan, ParseRecipe(recipe));
+  std::vector<Budget> budgets;
+  if (!budget.empty()) {
+    PITH_ASSIGN(budgets.emplace_back(), ParseBudget(budget));
+  }
+  PITH_ASSIGN(const std::vector<PlannedRun> runs, PlanRuns({&plan, 1}, budgets));
+  return runs.front();
+}
+
+void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
+  const std::string group = "Model and cache";
+  const auto add = [&](const std::string& names, auto& value, const char* type,
+                       const std::string& text) {
+    command.add_option(names, value, text)->type_name(type)->group(group);
+  };
+  add("-m,--model", flags.model, "FILE",
+      "GGUF model (default: $PITH_MODEL, else the bundled nano model)");
+  add("--kv", flags.recipe, "RECIPE", "how the cache is kept (default: full); see pith methods");
+  add("--kv-budget", flags.budget, "B", "512 entries per head, 10% of the prompt, or 2GiB");
+  add("--cache-limit", flags.cache_limit, "SIZE",
+      "most memory the cache may take, such as 2GiB (default: no limit)");
+  add("-c,--ctx", flags.context, "N",
+      "context in tokens (default: what the model was trained for)");
+  add("-t,--threads", flags.threads, "N", "processor threads (default: all cores)");
+  add("--chunk", flags.chunk, "N", "prompt tokens read per step (default: 512)");
+}
+
+Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {
+  PITH_TRY(CheckRange("--ctx", flags.context, 0, kMaxContext));
+  PITH_TRY(CheckRange("--threads", flags.threads, 0, kMaxThreads));
+  PITH_TRY(CheckRange("--chunk", flags.chunk, 1, kMaxChunk));
+  PITH_ASSIGN(PlannedRun kv, PlanRun(flags.recipe, flags.budget));
+  EngineOptions options;
+  if (!flags.cache_limit.empty()) {
+    PITH_ASSIGN(options.cache_limit_bytes, ParseBytes(flags.cache_limit, "--cache-limit"));
+    if (options.cache_limit_bytes == 0) {
+      return InputError("a cache needs memory, and --cache-limit is 0", "command line",
+                        "Leave the option out for no limit.");
+    }
+  }
+  PITH_ASSIGN(options.model_path, ResolveModel(flags.model));
+  options.context = flags.context;
+  options.num_threads = flags.threads;
+  options.chunk = flags.chunk;
+  options.key_form = kv.plan.key_form;
+  options.value_form = kv.plan.value_form;
+
+  const auto begin = std::chrono::steady_clock::now();
+  PITH_ASSIGN(std::unique_ptr<Engine> engine, Engine::Create(options));
+  const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;
+  return OpenedEngine{std::move(engine), std::move(kv), taken.count()};
+}
+
+void AddGenerateFlags(CLI::App& command, GenerateFlags& flags, uint32_t default_tokens) {
+  const std::string group = "Generation";
+  flags.generate.max_tokens = default_tokens;
+  const auto add = [&](const std::string& names, auto& value, const char* type,
+                       const std::string& text) {
+    return command.add_option(names, value, text)->type_name(type)->group(group);
+  };
+  add("-n,--predict", flags.generate.max_tokens, "N",
+      fmt::format("tokens to write at most (default: {})", default_tokens));
+  add("--temp", flags.sampler.temperature, "T",
+      "temperature; 0 always takes the likeliest token (default: 0)");
+  flags.random_only = {
+      add("--top-k", flags.sampler.top_k, "K", "draw among the K likeliest; 0: all (default: 40)"),
+      add("--top-p", flags.sampler.top_p, "P",
+          "draw among the likeliest that together have P (default: 0.95)"),
+      add("--min-p", flags.sampler.min_p, "P",
+          "drop what is less likely than P times the likeliest (default: 0.05)")};
+  flags.seed = add("-s,--seed", flags.sampler.seed, "S",
+                   "start of the random numbers; same seed, same text (default: 42)");
+  add("--repeat-penalty", flags.sampler.repeat_penalty, "X",
+      "make tokens seen lately less likely; 1: off (default: 1)");
+  add("--repeat-last-n", flags.sampler.repeat_last_n, "N",
+      "how many tokens count as lately (default: 64)");
+  add("--stop", flags.generate.stop_strings, "TEXT",
+      "stop before TEXT would be written; may be repeated")
+      ->allow_extra_args(false);
+  command.add_flag("--ignore-eos", flags.generate.ignore_eos, "go on where the model would end")
+      ->group(group);
+}
+
+Result<Sampler> MakeSampler(const GenerateFlags& flags) {
+  for (const std::string& stop : flags.generate.stop_strings) {
+    if (stop.empty()) return InputError("--stop has no text to stop at", "command line");
+  }
+  if (flags.sampler.temperature == 0) {
+    for (const CLI::Option* option : flags.random_only) {
+      if (option->count() == 0) continue;
+      Say("warning: " + option->get_name() + " has no effect while --temp is 0");
+    }
+  }
+  return Sampler::Create(flags.sampler);
+}
+
+}  // namespace pith

@@ -1,0 +1,61 @@
+// Options that several commands share, what they mean, and their checks.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "engine/engine.h"
+#include "engine/generate.h"
+#include "recipe/budget.h"
+#include "text/sampler.h"
+
+namespace pith {
+
+// The file that -m names; without -m that of the environment variable PITH_MODEL, else the bundled
+// nano model, and then standard error says which.
+Result<std::string> ResolveModel(const std::string& option);
+
+// "512", "64KiB", "1.5GiB", "2G" (K, M, G, T are 1024-based). `option` is named in the error.
+Result<uint64_t> ParseBytes(const std::string& text, const std::string& option);
+std::string FormatBytes(uint64_t bytes);  // "1.5 GiB"
+std::string FormatCount(uint64_t count);  // "1,234,567"
+
+// One recipe and its budget; an empty budget is none.
+Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget);
+
+// Model, cache and processor.
+struct EngineFlags {
+  std::string model;
+  std::string recipe = "full";
+  std::string budget;
+  uint32_t context = 0;
+  int threads = 0;
+  uint32_t chunk = 512;
+  std::string cache_limit;
+};
+void AddEngineFlags(CLI::App& command, EngineFlags& flags);
+
+struct OpenedEngine {
+  std::unique_ptr<Engine> engine;
+  PlannedRun kv;
+  double load_ms = 0;
+};
+// Checks the flags, then loads the model.
+Result<OpenedEngine> OpenEngine(const EngineFlags& flags);
+
+// How the next token is chosen and when to stop.
+struct GenerateFlags {
+  SamplerOptions sampler;
+  GenerateOptions generate;
+  CLI::Option* seed = nullptr;            // tells whether the user gave one
+  std::vector<CLI::Option*> random_only;  // those that mean nothing to greedy choice
+};
+void AddGenerateFlags(CLI::App& command, GenerateFlags& flags, uint32_t default_tokens);
+// Refuses what is out of range; warns of options that have no effect.
+Result<Sampler> MakeSampler(const GenerateFlags& flags);
+
+}  // namespace pith
