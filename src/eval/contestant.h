@@ -26,6 +26,8 @@ class Contestant {
   // Makes the cache hold the synthetic entries (synthetic_fill.h) of positions 0 .. count-1 and
   // nothing else.
   virtual Status Fill(uint32_t count) = 0;
+  // Puts worker threads to sleep until the next Feed.
+  virtual void Rest() = 0;
 };
 
 inline constexpr std::string_view kPithName = "pith";
@@ -39,6 +41,7 @@ class PithContestant : public Contestant {
   Result<std::span<const float>> Feed(std::span<const int32_t> tokens) override;
   Status Rewind(uint32_t position) override;
   Status Fill(uint32_t count) override;
+  void Rest() override { engine_->Pause(); }
 
   CacheUsage Usage() const { return sequence_.cache.Usage(); }
 

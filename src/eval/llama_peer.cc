@@ -184,6 +184,8 @@ Status LlamaContestant::Rewind(uint32_t position) {
   return {};
 }
 
+void LlamaContestant::Rest() { ggml_threadpool_pause(threads_); }
+
 std::vector<uint8_t> LlamaContestant::SyntheticState(uint32_t count) const {
   const ModelShape& shape = model_->shape();
   const bool transposed = !settings_.flash_attention;

@@ -60,6 +60,7 @@ class LlamaContestant : public Contestant {
   Status Rewind(uint32_t position) override;
   // Through the state interface; what was filled in is read back and compared, byte for byte.
   Status Fill(uint32_t count) override;
+  void Rest() override;
 
  private:
   LlamaContestant() = default;

@@ -22,6 +22,7 @@ struct MemoryComparison {
 
 // What ran the measurement: processor, libraries, load of the machine.
 struct Surroundings {
+  std::string pith_version;
   std::string cpu;  // model name, or "unknown"
   unsigned cores = 0;
   std::string ggml_version, ggml_features;

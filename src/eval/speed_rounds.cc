@@ -23,8 +23,9 @@ double ProcessCpuMs() {
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
 }
 
-// Worker threads of ggml's pools spin for a while after a graph in the hope of more work. Waits
-// until none of this process does, so that the spinning of one engine never costs another one time.
+// Worker threads of ggml's pools spin for a while after a graph in the hope of more work, unless
+// they are told to rest. Waits until no thread of this process runs, so that the spinning of one
+// engine never costs another one time.
 Status WaitUntilIdle() {
   constexpr auto kWindow = std::chrono::milliseconds(5);
   constexpr auto kPatience = std::chrono::seconds(10);
@@ -47,7 +48,9 @@ Result<double> Time(Contestant& contestant, std::span<const int32_t> tokens, siz
   for (size_t i = 0; i < tokens.size(); i += step) {
     PITH_TRY(contestant.Feed(tokens.subspan(i, std::min(step, tokens.size() - i))));
   }
-  return MsSince(begin);
+  const double ms = MsSince(begin);
+  contestant.Rest();
+  return ms;
 }
 
 // Calls measure(contestant index) for every contestant; each round begins with another one.

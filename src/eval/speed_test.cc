@@ -23,7 +23,6 @@ class Scribe : public Contestant {
   std::string_view name() const override { return name_; }
   Result<std::span<const float>> Feed(std::span<const int32_t> tokens) override {
     *log_ += name_ + "+" + std::to_string(tokens.size()) + " ";
-    fed += tokens.size();
     return std::span<const float>();
   }
   Status Rewind(uint32_t position) override {
@@ -34,7 +33,7 @@ class Scribe : public Contestant {
     *log_ += name_ + "=" + std::to_string(count) + " ";
     return {};
   }
-  size_t fed = 0;
+  void Rest() override { *log_ += name_ + ". "; }
 
  private:
   std::string name_;
@@ -53,9 +52,9 @@ TEST(MeasureDecode, TwoContestants_TakeTurnsFromTheSameContext) {
   EXPECT_EQ((*samples)[1].size(), 2u);
   EXPECT_EQ(log,
             "a=100 b=100 "
-            "a+1 a+1 a@100 b+1 b+1 b@100 "
-            "b+1 b+1 b@100 a+1 a+1 a@100 "
-            "a+1 a+1 a@100 b+1 b+1 b@100 ");
+            "a+1 a+1 a. a@100 b+1 b+1 b. b@100 "
+            "b+1 b+1 b. b@100 a+1 a+1 a. a@100 "
+            "a+1 a+1 a. a@100 b+1 b+1 b. b@100 ");
 }
 
 TEST(MeasurePrefill, PromptOfThreeChunks_AlternatesAfterEveryChunk) {
@@ -66,7 +65,7 @@ TEST(MeasurePrefill, PromptOfThreeChunks_AlternatesAfterEveryChunk) {
   const auto samples = MeasurePrefill(both, tokens, 4, 1);
   ASSERT_TRUE(samples) << samples.error().Message();
   EXPECT_EQ((*samples)[0].size(), 1u);
-  EXPECT_EQ(log, "a@0 b@0 a+4 b+4 a@0 b@0 b+4 a+4 b+4 a+4 b+2 a+2 ");
+  EXPECT_EQ(log, "a@0 b@0 a+4 a. b+4 b. a@0 b@0 b+4 b. a+4 a. b+4 b. a+4 a. b+2 b. a+2 a. ");
 }
 
 TEST(MeasurePrefillAtDepths, TwoDepths_FeedsThatPartOfThePrompt) {
@@ -78,7 +77,7 @@ TEST(MeasurePrefillAtDepths, TwoDepths_FeedsThatPartOfThePrompt) {
   const auto samples = MeasurePrefillAtDepths(one, tokens, 4, depths, 1);
   ASSERT_TRUE(samples) << samples.error().Message();
   EXPECT_EQ((*samples)[0].size(), 1u);
-  EXPECT_EQ(log, "a=0 a+4 a@0 a+4 a@0 a=4 a+4 a@4 a+4 a@4 a=8 a+2 a@8 a+2 a@8 ");
+  EXPECT_EQ(log, "a=0 a+4 a. a@0 a+4 a. a@0 a=4 a+4 a. a@4 a+4 a. a@4 a=8 a+2 a. a@8 a+2 a. a@8 ");
 }
 
 TEST(SumOfChunks, LinearTimes_GiveTheExactSum) {
