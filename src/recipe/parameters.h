@@ -1,0 +1,28 @@
+// The parameters of a preset as written, against the table that says what it takes.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "method/method.h"
+#include "recipe/syntax.h"
+
+namespace pith {
+
+struct ParameterValue {
+  std::string_view text;  // as written or as in the table; views the recipe or the table
+  double number = 0;      // kInteger and kNumber; a percentage is a number: 20% is 0.2
+};
+
+// One value for each row of `table`, in its order: what is written, or the default.
+Result<std::vector<ParameterValue>> CheckParameters(const RecipeSource& source,
+                                                    const WrittenItem& item,
+                                                    std::span<const ParameterInfo> table);
+
+// "Did you mean ...?" if one of `names` is near to `word`, and all of them: the hint for an unknown
+// name.
+std::string SuggestName(std::string_view word, std::span<const std::string_view> names);
+
+}  // namespace pith

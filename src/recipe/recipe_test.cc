@@ -1,0 +1,225 @@
+#include "recipe/recipe.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "base/rng.h"
+#include "recipe/parameters.h"
+#include "recipe/syntax.h"
+
+namespace pith {
+namespace {
+
+std::string ErrorOf(const auto& result) {
+  if (result.has_value()) return "no error";
+  EXPECT_EQ(result.error().kind, ErrorKind::kInput);
+  return result.error().Message();
+}
+
+TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"full", "full"},
+      {"f16", "full"},
+      {"store=f16", "full"},
+      {"select=full", "full"},
+      {"full()", "full"},
+      {"mixed", "full"},
+      {"mixed(v=f16,k=f16)", "full"},
+      {"f32", "full + store=f32"},
+      {"store=f32+full", "full + store=f32"},
+      {" bf16 + select = full ", "full + store=bf16"},
+      {"mixed(k=f32,v=f32)", "full + store=f32"},
+      {"store=mixed(k=f32,v=f16)", "full + store=mixed(k=f32,v=f16)"},
+      {"store=mixed( v = bf16 )", "full + store=mixed(k=f16,v=bf16)"},
+      {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
+  };
+  for (const auto& [text, canonical] : cases) {
+    const auto plan = ParseRecipe(text);
+    ASSERT_TRUE(plan.has_value()) << text << ": " << plan.error().Message();
+    EXPECT_EQ(plan->canonical, canonical) << text;
+    const auto again = ParseRecipe(plan->canonical);
+    ASSERT_TRUE(again.has_value()) << plan->canonical;
+    EXPECT_EQ(again->canonical, canonical);
+    EXPECT_EQ(again->method, plan->method);
+    EXPECT_EQ(again->key_form, plan->key_form);
+    EXPECT_EQ(again->value_form, plan->value_form);
+  }
+}
+
+TEST(Recipe, Plan_NamesTheForms) {
+  const Plan plan = ParseRecipe("mixed(k=f32,v=bf16)").value();
+  EXPECT_EQ(plan.method->name, "full");
+  EXPECT_EQ(plan.key_form->name, "f32");
+  EXPECT_EQ(plan.value_form->name, "bf16");
+  const Plan usual = ParseRecipe("full").value();
+  EXPECT_EQ(usual.key_form->name, "f16");
+  EXPECT_EQ(usual.value_form->name, "f16");
+}
+
+TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "the recipe is empty (recipe, column 1). Write a preset, for instance \"full\"."},
+      {"  # nothing", "the recipe is empty (recipe, column 12)"},
+      {"full +", "a name is missing before the end (recipe, column 7)"},
+      {"+ full", "a name is missing before \"+\" (recipe, column 1)"},
+      {"full + + f16", "a name is missing before \"+\" (recipe, column 8)"},
+      {"full f16", "two items of the recipe have no + between them (recipe, column 6)"},
+      {"store=", "the name for store= is missing before the end (recipe, column 7)"},
+      {"mixed(k=f32", "a bracket is not closed (recipe, column 6). Close it with )."},
+      {"mixed(", "a bracket is not closed (recipe, column 6)"},
+      {"mixed(k=", "a bracket is not closed (recipe, column 6)"},
+      {"mixed(k=f32,", "a bracket is not closed (recipe, column 6)"},
+      {"mixed(k=f32))", "a bracket is closed that was not opened (recipe, column 13)"},
+      {"mixed(k)", "the parameter \"k\" has no value (recipe, column 8)"},
+      {"mixed(k=)", "the value of \"k\" is missing before \")\" (recipe, column 9)"},
+      {"mixed(k=f32,)", "a parameter is missing before \")\" (recipe, column 13)"},
+      {"mixed(k=f32;v=f16)", "\";\" has no meaning between brackets (recipe, column 12)"},
+      {"full !", "\"!\" has no meaning here (recipe, column 6)"},
+      {"full \xC3\xA9", "the byte 0xc3 has no meaning here (recipe, column 6)"},
+      {"full +\n  fll",
+       "there is no preset \"fll\" (recipe, line 2, column 3). Did you mean "
+       "\"full\"? There are: full, f32, f16, bf16, mixed."},
+      {"snapkv", "there is no preset \"snapkv\" (recipe, column 1). There are: full,"},
+      {"f61", "Did you mean \"f32\"?"},
+      {"Full", "Did you mean \"full\"?"},
+      {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
+      {"stoer=f16",
+       "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
+       "There are: select, store."},
+      {"store=full",
+       "nothing named \"full\" can follow store= (recipe, column 7). There are: "
+       "f32, f16, bf16, mixed."},
+      {"select=f16",
+       "nothing named \"f16\" can follow select= (recipe, column 8). There are: full."},
+      {"f16 + f32",
+       "the stage \"store\" is set twice, by \"f16\" and by \"f32\" (recipe, column 7). "
+       "Leave one of them out."},
+      {"full + select=full", "the stage \"select\" is set twice"},
+      {"full(n=3)", "\"full\" has no parameter \"n\" (recipe, column 6). It takes no parameters."},
+      {"mixed(q=f16)", "\"mixed\" has no parameter \"q\" (recipe, column 7)"},
+      {"mixed(k=f16,k=f32)", "the parameter \"k\" is given twice (recipe, column 13)"},
+      {"mixed(k=7)",
+       "the parameter \"k\" cannot be \"7\" (recipe, column 9). It must be one of "
+       "f32, f16, bf16."},
+      {"@", "the name of the recipe file is missing"},
+      {"@/nowhere/at/all", "the file cannot be opened"},
+  };
+  for (const auto& [text, message] : cases) {
+    const std::string error = ErrorOf(ParseRecipe(text));
+    EXPECT_NE(error.find(message), std::string::npos) << text << ": " << error;
+  }
+}
+
+TEST(Recipe, File_SameTextWithLinesAndComments) {
+  const std::string path =
+      fmt::format("{}/recipe-{}.txt", std::filesystem::temp_directory_path().string(), ::getpid());
+  const auto write = [&](const std::string& text) { std::ofstream(path) << text; };
+  write("# our usual one\nfull   # keep everything\n  + store=mixed(k=f32,\n      v=f16)\n");
+  const auto plan = ParseRecipe("@" + path);
+  ASSERT_TRUE(plan.has_value()) << plan.error().Message();
+  EXPECT_EQ(plan->canonical, "full + store=mixed(k=f32,v=f16)");
+  write("full\n+ f17");
+  EXPECT_NE(ErrorOf(ParseRecipe("@" + path)).find(path + ", line 2, column 3"), std::string::npos);
+  write("@another");
+  EXPECT_NE(ErrorOf(ParseRecipe("@" + path)).find("cannot name another one"), std::string::npos);
+  std::remove(path.c_str());
+}
+
+TEST(Recipe, RandomText_NeverCrashes) {
+  const std::string pieces[] = {"full",  "f16", "store", "=",   "+",  "(", ")",  ",",
+                                "mixed", "k",   "v",     "f32", "\n", "#", "\0", "\xFF",
+                                " ",     "%",   "@",     "9",   "-",  ".", "\t", "select"};
+  Rng rng(11);
+  int accepted = 0;
+  for (int round = 0; round < 200000; ++round) {
+    std::string text;
+    const uint32_t length = rng.Below(9);
+    for (uint32_t i = 0; i < length; ++i) {
+      text += rng.Below(8) == 0 ? std::string(1, static_cast<char>(rng.Below(256)))
+                                : pieces[rng.Below(std::size(pieces))];
+    }
+    if (text.find('@') != std::string::npos) continue;  // would read files
+    const auto plan = ParseRecipe(text);
+    if (!plan) {
+      EXPECT_EQ(plan.error().kind, ErrorKind::kInput);
+      continue;
+    }
+    ++accepted;
+    EXPECT_EQ(ParseRecipe(plan->canonical).value().canonical, plan->canonical);
+  }
+  EXPECT_GT(accepted, 100);
+}
+
+TEST(Presets, EveryMethodAndForm_IsThereOnce) {
+  std::set<std::string_view> names;
+  for (const PresetInfo& preset : Presets()) {
+    EXPECT_TRUE(names.insert(preset.name).second) << preset.name;
+    EXPECT_TRUE(ParseRecipe(preset.name).has_value()) << preset.name;
+  }
+  EXPECT_EQ(names, (std::set<std::string_view>{"full", "f32", "f16", "bf16", "mixed"}));
+}
+
+// Parameters of every type, as methods will have them.
+class Parameters : public testing::Test {
+ protected:
+  Result<std::vector<ParameterValue>> Check(const std::string& text) {
+    text_ = text;
+    source_ = {text_, {}};
+    items_ = ParseItems(source_).value();
+    return CheckParameters(source_, items_[0], kTable);
+  }
+
+  static constexpr std::string_view kWords[] = {"mean", "max"};
+  static constexpr ParameterInfo kTable[] = {
+      {.name = "window",
+       .type = ParameterType::kInteger,
+       .default_value = "32",
+       .min = 1,
+       .max = 512},
+      {.name = "floor", .type = ParameterType::kNumber, .default_value = "0.2", .min = 0, .max = 1},
+      {.name = "pool", .type = ParameterType::kWord, .default_value = "max", .words = kWords},
+  };
+  std::string text_;
+  RecipeSource source_;
+  std::vector<WrittenItem> items_;
+};
+
+TEST_F(Parameters, Written_OrTheDefaults) {
+  const auto defaults = Check("m").value();
+  EXPECT_EQ(defaults[0].number, 32);
+  EXPECT_EQ(defaults[1].number, 0.2);
+  EXPECT_EQ(defaults[2].text, "max");
+  const auto written = Check("m(floor=35%,pool=mean,window=512)").value();
+  EXPECT_EQ(written[0].number, 512);
+  EXPECT_DOUBLE_EQ(written[1].number, 0.35);
+  EXPECT_EQ(written[2].text, "mean");
+}
+
+TEST_F(Parameters, WrongTypeOrRange_RefusedWithWhatWouldWork) {
+  for (const char* value : {"0", "513", "1.5", "x", "50%", "nan", "inf", "7x", "-3", "2GiB"}) {
+    EXPECT_NE(
+        ErrorOf(Check(fmt::format("m(window={})", value)))
+            .find(fmt::format("the parameter \"window\" cannot be \"{}\" (recipe, column 10). "
+                              "It must be a whole number from 1 to 512.",
+                              value)),
+        std::string::npos)
+        << value;
+  }
+  for (const char* value : {"-0.1", "1.1", "150%", "%", "nan", "high"}) {
+    EXPECT_NE(
+        ErrorOf(Check(fmt::format("m(floor={})", value))).find("It must be a number from 0 to 1."),
+        std::string::npos)
+        << value;
+  }
+  EXPECT_NE(ErrorOf(Check("m(pool=avg)")).find("It must be one of mean, max."), std::string::npos);
+  EXPECT_NE(ErrorOf(Check("m(windw=3)")).find("Did you mean \"window\"?"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace pith
