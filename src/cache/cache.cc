@@ -125,7 +125,8 @@ Status SequenceCache::Impl::Extend(uint32_t begin, uint32_t end,
   for (const auto& lists : both) {
     for (PageList& list : lists) complete ? list.Commit(positions) : list.Cancel();
   }
-  if (new_pages) pool->Trim();  // of the pages that larger ones replaced
+  // What larger pages replaced, or what was got for nothing, goes back to the system.
+  if (new_pages || !complete) pool->Trim();
   if (!complete) return NoMemory();
   RefreshHeads(begin, end);
   return {};

@@ -1,0 +1,121 @@
+// What a step costs the cache: 16 layers x 8 KV heads x dim 64, f16, as a model of a billion
+// parameters has.
+#include <benchmark/benchmark.h>
+
+#include <numeric>
+#include <vector>
+
+#include "cache/cache.h"
+#include "cache/page.h"
+
+namespace pith {
+namespace {
+
+constexpr uint32_t kLayers = 16, kHeads = 8, kDim = 64;
+
+CacheSpec Spec() {
+  const ListSpec list{.form = FindForm(FormId::kF16), .dim = kDim};
+  return {.num_layers = kLayers, .num_kv_heads = kHeads, .keys = list, .values = list};
+}
+
+std::vector<int32_t> Positions(int32_t first, uint32_t count) {
+  std::vector<int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), first);
+  return positions;
+}
+
+void Write(SequenceCache& cache, uint64_t first, uint32_t count, const std::vector<float>& rows) {
+  constexpr size_t kStride = kHeads * kDim;
+  for (uint32_t layer = 0; layer < kLayers; ++layer) {
+    for (uint32_t head = 0; head < kHeads; ++head) {
+      cache.WriteKeys(layer, head, first, count, &rows[head * kDim], kStride);
+      cache.WriteValues(layer, head, first, count, &rows[head * kDim], kStride);
+    }
+  }
+}
+
+// Appends `count` tokens per step until the sequence holds 4096; page growth is included in its
+// true proportion.
+void Run(benchmark::State& state, uint32_t count, bool write) {
+  constexpr int32_t kTokens = 4096;
+  PagePool pool;
+  SequenceCache cache(&pool, Spec());
+  const std::vector<float> rows(size_t{count} * kHeads * kDim, 0.5f);
+  int32_t end = 0;
+  for (auto _ : state) {
+    if (end == kTokens) {
+      state.PauseTiming();
+      cache.Truncate(0);
+      end = 0;
+      state.ResumeTiming();
+    }
+    if (!cache.Extend(Positions(end, count))) state.SkipWithError("no memory");
+    if (write) Write(cache, static_cast<uint64_t>(end), count, rows);
+    end += static_cast<int32_t>(count);
+  }
+  state.SetItemsProcessed(state.iterations() * count);
+}
+
+void BM_ExtendOneToken(benchmark::State& state) { Run(state, 1, false); }
+void BM_ExtendAndWriteOneToken(benchmark::State& state) { Run(state, 1, true); }
+void BM_ExtendChunk512(benchmark::State& state) { Run(state, 512, false); }
+void BM_ExtendAndWriteChunk512(benchmark::State& state) { Run(state, 512, true); }
+
+// Within a page of 128 entries: no page boundary is crossed between two Truncates.
+void BM_ExtendOneTokenInsideAPage(benchmark::State& state) {
+  PagePool pool;
+  SequenceCache cache(&pool, Spec());
+  int32_t end = 0;
+  for (auto _ : state) {
+    if (end == 0 || end == 128) {
+      state.PauseTiming();
+      cache = SequenceCache(&pool, Spec());
+      if (!cache.Extend(Positions(0, 65))) state.SkipWithError("no memory");
+      end = 65;
+      state.ResumeTiming();
+    }
+    const int32_t position = end++;
+    if (!cache.Extend({&position, 1})) state.SkipWithError("no memory");
+  }
+}
+
+void BM_Fork4096(benchmark::State& state) {
+  PagePool pool;
+  SequenceCache cache(&pool, Spec());
+  if (!cache.Extend(Positions(0, 4096))) state.SkipWithError("no memory");
+  for (auto _ : state) {
+    SequenceCache fork = cache.Fork();
+    benchmark::DoNotOptimize(fork.num_entries(0, 0));
+  }
+}
+
+// Bytes that the pool holds per byte of entries, for a chat of so many tokens (decoded one by one
+// from 16 on).
+void BM_Fragmentation(benchmark::State& state) {
+  for (auto _ : state) {
+    PagePool pool;
+    SequenceCache cache(&pool, Spec());
+    if (!cache.Extend(Positions(0, 16))) state.SkipWithError("no memory");
+    for (int32_t position = 16; position < state.range(0); ++position) {
+      if (!cache.Extend({&position, 1})) state.SkipWithError("no memory");
+    }
+    const CacheUsage usage = cache.Usage();
+    state.counters["allocated_KiB"] = static_cast<double>(usage.allocated) / 1024;
+    state.counters["fragmentation"] = usage.Fragmentation();
+    state.counters["metadata_KiB"] = static_cast<double>(usage.metadata) / 1024;
+    state.counters["peak_KiB"] = static_cast<double>(usage.peak) / 1024;
+  }
+}
+
+BENCHMARK(BM_ExtendOneTokenInsideAPage);
+BENCHMARK(BM_ExtendOneToken);
+BENCHMARK(BM_ExtendAndWriteOneToken);
+BENCHMARK(BM_ExtendChunk512);
+BENCHMARK(BM_ExtendAndWriteChunk512);
+BENCHMARK(BM_Fork4096);
+BENCHMARK(BM_Fragmentation)->Arg(16)->Arg(40)->Arg(65)->Arg(100)->Arg(300)->Arg(1000)->Arg(4096);
+
+}  // namespace
+}  // namespace pith
+
+BENCHMARK_MAIN();

@@ -1,0 +1,170 @@
+// Accounting: equal to a count by hand, and to what the system says about the process.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "cache/cache.h"
+#include "cache/list.h"
+#include "cache/page.h"
+
+namespace pith {
+namespace {
+
+std::vector<int32_t> Positions(int32_t first, uint32_t count) {
+  std::vector<int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), first);
+  return positions;
+}
+
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+constexpr uint64_t kPageTableBytes = sizeof(Page) + sizeof(Page*) + sizeof(PageView);
+
+TEST(Usage, TwoPagesAndSideBlocks_EqualACountByHand) {
+  PagePool pool;
+  const CacheSpec spec{
+      .num_layers = 2,
+      .num_kv_heads = 3,
+      .keys = {.form = FindForm("f16"), .dim = 20},
+      .values = {.form = FindForm("f32"), .dim = 10},
+      .side_blocks = {{.name = "score", .side = Side::kKeys, .bytes = 4},
+                      {.name = "bound", .side = Side::kValues, .bytes = 6, .entries_per_unit = 8}}};
+  SequenceCache cache(&pool, spec);
+  EXPECT_EQ(cache.Usage().logical, 0u);
+  EXPECT_EQ(cache.Usage().metadata, 0u);
+  EXPECT_EQ(cache.Usage().allocated, 0u);
+  ASSERT_TRUE(cache.Extend(Positions(0, 137)));  // a page of 128 and one of 16 holding 9
+
+  // Entries: 40 bytes each on both sides. Scores: 137 of 4 bytes. Bounds: 16 + 2 of 6 bytes.
+  CacheUsage head = cache.Usage(1, 2);
+  EXPECT_EQ(head.entries, 137u);
+  EXPECT_EQ(head.logical, 137u * (40 + 40));
+  EXPECT_EQ(head.metadata, 137u * 4 + 18 * 6 + 4 * kPageTableBytes);
+  // Blocks of 64 bytes: keys 5120 + 512 and 640 + 64; values 5120 + 96 and 640 + 12.
+  EXPECT_EQ(head.allocated, 5632u + 704 + 5248 + 704);
+  EXPECT_EQ(cache.Usage().entries, 6u * 137);
+  EXPECT_EQ(cache.Usage().logical, 6 * head.logical);
+  EXPECT_EQ(cache.Usage().metadata, 6 * head.metadata);
+  EXPECT_EQ(pool.used_bytes(), 6 * head.allocated);
+  EXPECT_EQ(cache.Usage().allocated, pool.allocated_bytes());
+
+  ASSERT_TRUE(cache.Extend(Positions(200, 1)));  // the second page of keys needs its 10 positions
+  head = cache.Usage(1, 2);
+  EXPECT_EQ(head.logical, 138u * 80);
+  EXPECT_EQ(head.metadata, 138u * 4 + 18 * 6 + 4 * kPageTableBytes + 10 * 4);
+  EXPECT_EQ(head.allocated, 5632u + 704 + 5248 + 704 + 64);
+  EXPECT_EQ(pool.used_bytes(), 6 * head.allocated);
+
+  cache.Truncate(60);
+  head = cache.Usage(1, 2);
+  EXPECT_EQ(head.logical, 60u * 80);
+  EXPECT_EQ(head.metadata, 60u * 4 + 8 * 6 + 2 * kPageTableBytes);
+  EXPECT_EQ(head.allocated, 64u * 40 + 64 * 4 + 2624);  // values: 2560 + 48, to 64 bytes
+  EXPECT_EQ(pool.used_bytes(), 6 * head.allocated);
+  cache.Truncate(0);
+  EXPECT_EQ(cache.Usage().allocated, 0u);
+  EXPECT_EQ(cache.Usage().metadata, 0u);
+  EXPECT_GT(cache.Usage().peak, 0u);
+}
+
+TEST(Usage, ShortChat_WastesLessThanHalf) {
+  PagePool pool;
+  const ListSpec list{.form = FindForm("f16"), .dim = 64};
+  SequenceCache cache(&pool, {.num_layers = 16, .num_kv_heads = 8, .keys = list, .values = list});
+  for (int32_t position = 0; position < 40; ++position) {
+    ASSERT_TRUE(cache.Extend({&position, 1}));
+  }
+  // 40 entries sit in pages of 64, and the pool adds nothing: 256 lists of 8 KiB.
+  EXPECT_EQ(cache.Usage().allocated, 256u * 8192);
+  EXPECT_DOUBLE_EQ(cache.Usage().Fragmentation(), 64.0 / 40.0);
+}
+
+// 4 layers x 4 heads x dim 64 in f16: 4 KiB per token.
+const CacheSpec& WideSpec() {
+  static const ListSpec list{.form = FindForm("f16"), .dim = 64};
+  static const CacheSpec spec{.num_layers = 4, .num_kv_heads = 4, .keys = list, .values = list};
+  return spec;
+}
+
+void Fill(SequenceCache* cache, int32_t first, uint32_t count) {
+  ASSERT_TRUE(cache->Extend(Positions(first, count)));
+  const std::vector<float> rows(size_t{count} * 64, 1.0f);
+  for (uint32_t layer = 0; layer < 4; ++layer) {
+    for (uint32_t head = 0; head < 4; ++head) {
+      cache->WriteKeys(layer, head, static_cast<uint64_t>(first), count, rows.data(), 64);
+      cache->WriteValues(layer, head, static_cast<uint64_t>(first), count, rows.data(), 64);
+    }
+  }
+}
+
+TEST(Usage, SequenceEnds_ResidentMemoryFallsByWhatIsAccounted) {
+  PagePool pool;
+  auto cache = std::make_unique<SequenceCache>(&pool, WideSpec());
+  const int64_t empty = ResidentBytes();
+  for (int32_t first = 0; first < 16384; first += 512) Fill(cache.get(), first, 512);
+  const auto accounted = static_cast<int64_t>(cache->Usage().allocated);
+  EXPECT_EQ(accounted, 64 << 20);
+  const int64_t full = ResidentBytes();
+  EXPECT_GE(full - empty, accounted * 95 / 100);
+
+  cache->Truncate(4096);
+  const auto kept = static_cast<int64_t>(cache->Usage().allocated);
+  EXPECT_EQ(kept, 16 << 20);
+  const int64_t truncated = ResidentBytes();
+  EXPECT_GE(full - truncated, (accounted - kept) * 95 / 100);
+
+  cache.reset();
+  EXPECT_EQ(pool.allocated_bytes(), 0u);
+  EXPECT_GE(truncated - ResidentBytes(), kept * 95 / 100);
+}
+
+// Eight sequences grow by turns, in small steps, so that their pages lie mixed; half of them end.
+TEST(Usage, InterleavedSequencesEnd_TheirMemoryComesBack) {
+  PagePool pool;
+  std::vector<SequenceCache> all;
+  for (int i = 0; i < 8; ++i) all.emplace_back(&pool, WideSpec());
+  for (int32_t first = 0; first < 2048; first += 64) {
+    for (SequenceCache& cache : all) Fill(&cache, first, 64);
+  }
+  const auto accounted = static_cast<int64_t>(pool.allocated_bytes());
+  EXPECT_EQ(accounted, 64 << 20);
+  const int64_t full = ResidentBytes();
+  for (int i = 7; i >= 0; i -= 2) all.erase(all.begin() + i);
+  const auto kept = static_cast<int64_t>(pool.allocated_bytes());
+  EXPECT_EQ(kept, 32 << 20);
+  EXPECT_GE(full - ResidentBytes(), (accounted - kept) * 95 / 100);
+  const std::vector<float> ones(64, 1.0f);
+  std::vector<float> row(64);
+  for (const SequenceCache& cache : all) {
+    for (const PageView& page : cache.Head(3, 3).values) {
+      for (uint32_t i = 0; i < page.count; ++i) {
+        page.form->load(Side::kValues, page.data, page.shape, i, 1, row.data(), 64);
+        ASSERT_EQ(row, ones);
+      }
+    }
+  }
+}
+
+TEST(Usage, ForkShares_PoolCountsOnce) {
+  PagePool pool;
+  SequenceCache cache(&pool, WideSpec());
+  Fill(&cache, 0, 1024);
+  const uint64_t allocated = pool.allocated_bytes();
+  SequenceCache fork = cache.Fork();
+  EXPECT_EQ(pool.allocated_bytes(), allocated);
+  EXPECT_EQ(fork.Usage().logical, cache.Usage().logical);
+  Fill(&fork, 1024, 8);  // full pages stay shared; 32 lists get a page of 1 KiB
+  EXPECT_EQ(pool.allocated_bytes(), allocated + 32 * 1024);
+}
+
+}  // namespace
+}  // namespace pith
