@@ -1,7 +1,4 @@
 // Work items of attention, once per SIMD target.
-
-// Octets live in arrays, which vectors of unknown size cannot.
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernel/attend.cc"
 #include <hwy/foreach_target.h>

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 
 #include "base/check.h"
 #include "kernel/attend.h"
@@ -66,17 +67,6 @@ class ItemRun {
     return item_.kv_head * shape_.group() + (item_.first_line + line) % shape_.group();
   }
 
-  // What any line of a sub-tile sees; slots in between that a line does not see have weight zero.
-  SlotRange SubRange(uint32_t sub) const {
-    SlotRange all{kTileEntries, 0};
-    for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
-      if (ranges_[l].empty()) continue;
-      all.begin = std::min(all.begin, ranges_[l].begin);
-      all.end = std::max(all.end, ranges_[l].end);
-    }
-    return all;
-  }
-
   void Begin() {
     // Weights are powers of two: the base change is part of the scale.
     constexpr float kLog2E = 1.44269504f;
@@ -102,7 +92,7 @@ class ItemRun {
     }
   }
 
-  // Fills ranges_ and returns the slots that any line sees.
+  // Fills ranges_ and sub_ranges_; returns the slots that any line sees.
   SlotRange FindVisible(const Tile& tile) {
     const int64_t first = tile.key_page->Position(tile.key_first);
     const int64_t last = tile.key_page->Position(tile.key_first + tile.count - 1);
@@ -111,18 +101,30 @@ class ItemRun {
     const SlotRange whole{tile.lead, tile.lead + tile.count};
     if (last <= oldest_row_ && (window == 0 || first > newest_row_ - window)) {
       std::fill_n(ranges_, item_.num_lines, whole);
+      std::fill_n(sub_ranges_, num_subs_, whole);
       return whole;
     }
-    SlotRange all{kTileEntries, 0};
     for (uint32_t l = 0; l < item_.num_lines; ++l) {
       const bool same_row = l > 0 && Row(l) == Row(l - 1);
       ranges_[l] =
           same_row ? ranges_[l - 1] : VisibleSlots(tile, sequence_.positions[Row(l)], window);
-      if (ranges_[l].empty()) continue;
-      all.begin = std::min(all.begin, ranges_[l].begin);
-      all.end = std::max(all.end, ranges_[l].end);
     }
-    return all;
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      sub_ranges_[sub] = Hull(std::span(ranges_ + SubBegin(sub), SubLines(sub)));
+    }
+    return Hull(std::span(sub_ranges_, num_subs_));
+  }
+
+  // Slots in between that a line does not see get weight zero.
+  static SlotRange Hull(std::span<const SlotRange> ranges) {
+    SlotRange hull;
+    for (const SlotRange& range : ranges) {
+      if (range.empty()) continue;
+      hull = hull.empty()
+                 ? range
+                 : SlotRange{std::min(hull.begin, range.begin), std::max(hull.end, range.end)};
+    }
+    return hull;
   }
 
   bool Direct() const { return item_.num_lines <= kDirectLines; }
@@ -166,7 +168,7 @@ class ItemRun {
     constexpr uint32_t kStep = 4;
     for (uint32_t b = begin; b < end; b += kStep) {
       for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-        const SlotRange range = SubRange(sub);
+        const SlotRange range = sub_ranges_[sub];
         const uint32_t first = std::max(b, range.begin / 8);
         const uint32_t last = std::min({b + kStep, end, (range.end + 7) / 8});
         if (first >= last) continue;
@@ -179,7 +181,7 @@ class ItemRun {
 
   void Weigh() {
     for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-      const SlotRange range = SubRange(sub);
+      const SlotRange range = sub_ranges_[sub];
       if (range.empty()) continue;
       for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
         factors_[l] =
@@ -192,17 +194,12 @@ class ItemRun {
   template <class T>
   void AddForm(const Tile& tile, SlotRange slots) {
     const PlainValues<T> values(tile, shape_.value_dim);
-    const LastValues<T> last(tile, shape_.value_dim);
-    const uint32_t full = shape_.value_dim / 8;
+    const uint32_t whole = Direct() ? shape_.value_dim / 8 : 0;  // octets read from the page
     const uint32_t all = (shape_.value_dim + 7) / 8;
-    if (Direct()) {
-      AddSubs(values, 0, full);
-      AddSubs(last, full, all);
-      return;
-    }
-    DecodeValues(values, slots, 0, full, values_);
-    DecodeValues(last, slots, full, all, values_);
-    AddSubs(DecodedValues{values_}, 0, all);
+    AddSubs(values, 0, whole);
+    if (whole == all) return;
+    DecodeValues(values, slots, whole, shape_.value_dim, values_);
+    AddSubs(DecodedValues{values_}, whole, all);
   }
 
   template <class Values>
@@ -210,7 +207,7 @@ class ItemRun {
     constexpr uint32_t kStep = 4;
     for (uint32_t o = begin; o < end; o += kStep) {
       for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-        const SlotRange range = SubRange(sub);
+        const SlotRange range = sub_ranges_[sub];
         if (range.empty()) continue;
         AddValues(SubLines(sub), values, range, o, std::min(o + kStep, end),
                   scores_ + size_t{SubBegin(sub)} * kTileEntries, factors_ + SubBegin(sub),
@@ -250,7 +247,8 @@ class ItemRun {
   float* const factors_;
   float* const keys_;
   float* const values_;
-  SlotRange* const ranges_;
+  SlotRange* const ranges_;  // [line]
+  SlotRange sub_ranges_[kTileLines / kSubLines];
   const uint32_t num_subs_;
   int64_t oldest_row_ = 0;  // positions
   int64_t newest_row_ = 0;

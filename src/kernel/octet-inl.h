@@ -17,8 +17,14 @@
 
 #include "simd/convert-inl.h"
 
-// Register blocks live in arrays: only complete unrolling keeps them in registers.
+// Register blocks live in arrays: only complete unrolling keeps them in registers. Scalar code has
+// no use for it.
+#undef PITH_UNROLL
+#if HWY_TARGET == HWY_SCALAR
+#define PITH_UNROLL
+#else
 #define PITH_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace pith {
@@ -120,19 +126,20 @@ HWY_INLINE float SumLanes(const Octet& v) {
          ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-// 2^x for x <= 0. Results below 2^-126 are zero, 2^0 is exactly 1.
-// With n = round(x), f = x - n is exact and lies in [-0.5, 0.5]; 2^f = 1 + f * g(f) with g of
-// degree 5, whose relative error is 2e-8; with the roundings of Horner's rule the result is
-// within 1.5 ulp.
+// 2^x for x <= 0. Results below 2^-125 are zero, 2^0 is exactly 1.
+// Adding 1.5 * 2^23 leaves n = round(x) in the lowest bits of the sum. f = x - n is exact and lies
+// in [-0.5, 0.5]; 2^f = 1 + f * g(f) with g of degree 5, whose relative error is 2e-8; with the
+// roundings of Horner's rule the result is within 1.5 ulp. Minus infinity makes NaNs on the way,
+// which the last line drops.
 HWY_INLINE Octet Exp2(const Octet& x) {
   const OctetTag d;
-  const hn::RebindToSigned<OctetTag> di;
-  const auto smallest = hn::Set(d, -126.0f);
+  const hn::RebindToUnsigned<OctetTag> du;
+  const auto magic = hn::Set(d, 12582912.0f);
   Octet r;
   PITH_UNROLL for (size_t i = 0; i < kOctetParts; ++i) {
-    const auto v = hn::Max(x.part[i], hn::Set(d, -127.0f));
-    const auto n = hn::Round(v);
-    const auto f = hn::Sub(v, n);
+    const auto v = x.part[i];
+    const auto shifted = hn::Add(v, magic);
+    const auto f = hn::Sub(v, hn::Sub(shifted, magic));
     auto p = hn::Set(d, 0.00015353357593994588f);
     p = hn::MulAdd(p, f, hn::Set(d, 0.0013398878509178758f));
     p = hn::MulAdd(p, f, hn::Set(d, 0.009618437848985195f));
@@ -140,9 +147,9 @@ HWY_INLINE Octet Exp2(const Octet& x) {
     p = hn::MulAdd(p, f, hn::Set(d, 0.24022647738456726f));
     p = hn::MulAdd(p, f, hn::Set(d, 0.6931471824645996f));
     p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
-    const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
-    r.part[i] =
-        hn::IfThenElseZero(hn::Ge(x.part[i], smallest), hn::Mul(p, hn::BitCast(d, exponent)));
+    const auto exponent = hn::ShiftLeft<23>(hn::BitCast(du, shifted));
+    const auto power = hn::BitCast(d, hn::Add(hn::BitCast(du, p), exponent));
+    r.part[i] = hn::IfThenElseZero(hn::Ge(v, hn::Set(d, -125.0f)), power);
   }
   return r;
 }
