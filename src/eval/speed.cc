@@ -34,7 +34,7 @@ std::vector<uint32_t> DepthsFor(uint32_t length, uint32_t chunk) {
   std::vector<uint32_t> depths;
   for (uint32_t i = 0; i < chunks; i += stride) depths.push_back(i * chunk);
   // The last chunk may be a short one, whose time says nothing about the chunks before it.
-  for (const uint32_t i : {chunks - 2, chunks - 1}) {
+  for (uint32_t i = chunks - std::min(chunks, 2u); i < chunks; ++i) {
     if (depths.back() < i * chunk) depths.push_back(i * chunk);
   }
   return depths;
