@@ -33,7 +33,7 @@ std::string FormatProgress(std::string_view label, std::string_view unit, size_t
   const double share = static_cast<double>(done) / static_cast<double>(total);
   const double rate = static_cast<double>(done) / elapsed_s;
   const auto left_s = static_cast<size_t>(static_cast<double>(total - done) / rate + 0.5);
-  const std::string numbers = fmt::format("{:3.0f} %  {:.0f} {}/s  {}:{:02} left", 100.0 * share,
+  const std::string numbers = fmt::format("{:3.0f} %{:7.0f} {}/s {:>3}:{:02} left", 100.0 * share,
                                           rate, unit, left_s / 60, left_s % 60);
   const size_t taken = label.size() + numbers.size() + 5;  // " [", "]  "
   if (taken + kMinBar > width) return fmt::format("{} {}", label, numbers).substr(0, width);

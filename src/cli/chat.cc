@@ -94,11 +94,7 @@ class Chat {
 };
 
 Status Chat::CheckTemplate() const {
-  if (flags_.raw) {
-    if (flags_.system.empty()) return {};
-    return InputError("--system needs the model's chat template, which --raw leaves out",
-                      "command line", "Leave one of them out.");
-  }
+  if (flags_.raw) return {};
   const ChatMessage probe[] = {{"user", "Hello"}};
   auto rendered = engine_.tokenizer().ApplyChatTemplate(probe, true);
   if (rendered) return {};
@@ -289,6 +285,10 @@ Status Chat::Loop() {
 }
 
 Status RunChat(const ChatFlags& flags) {
+  if (flags.raw && !flags.system.empty()) {
+    return InputError("--system needs the model's chat template, which --raw leaves out",
+                      "command line", "Leave one of them out.");
+  }
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Chat chat(flags, std::move(opened), std::move(sampler));

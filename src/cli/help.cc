@@ -91,11 +91,15 @@ std::string HelpFormatter::make_help(const CLI::App* app, std::string /*name*/,
           Wrap(command->get_description().substr(0, command->get_description().find('\n')), 12));
     }
   }
-  for (const std::string& group : app->get_groups()) {
-    const auto options = app->get_options([&group](const CLI::Option* option) {
-      return !group.empty() && option->get_group() == group && !option->get_description().empty();
+  std::vector<std::string> groups = app->get_groups();
+  std::rotate(groups.begin(), groups.begin() + 1, groups.end());  // the one with --help goes last
+  for (const std::string& group : groups) {
+    auto options = app->get_options([&group](const CLI::Option* option) {
+      return option->get_group() == group && !option->get_description().empty();
     });
-    if (options.empty()) continue;
+    if (group.empty() || options.empty()) continue;
+    std::stable_partition(options.begin(), options.end(),
+                          [](const CLI::Option* option) { return option->get_positional(); });
     page += "\n" + group + ":\n";
     for (const CLI::Option* option : options) {
       page += Row(OptionSyntax(*option), option->get_description());

@@ -4,9 +4,10 @@
 
 #include <algorithm>
 #include <csignal>
-#include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <numeric>
+#include <regex>
 #include <vector>
 
 #include "base/log.h"
@@ -68,9 +69,17 @@ Status RefuseExtra(const CLI::App& app, const CLI::App* command) {
   return InputError("there is no command '" + word + "'", name, Suggest(word, commands, help));
 }
 
-// What CLI11 has to say, in our form.
+// What CLI11 has to say, in our form: its usual complaints in our words, the others unchanged.
 tl::unexpected<Error> CommandLineError(const CLI::ParseError& error, const CLI::App* command) {
   std::string what = error.what();
+  std::smatch parts;
+  if (std::regex_match(what, parts, std::regex("Could not convert: (\\S+) = (.*)"))) {
+    what = parts[1].str() + " cannot be '" + parts[2].str() + "'";
+  } else if (std::regex_match(what, parts, std::regex("(\\S+): 1 required (\\S+) missing"))) {
+    what = parts[1].str() + " needs a value, " + parts[2].str();
+  } else if (std::regex_match(what, parts, std::regex("(\\S+): At Most 1 required .*"))) {
+    what = parts[1].str() + " is given more than once";
+  }
   while (!what.empty() && (what.back() == '.' || what.back() == '\n')) what.pop_back();
   const std::string name = command != nullptr ? "pith " + command->get_name() : "pith";
   return InputError(what, name, "See " + name + " --help.");
@@ -101,8 +110,13 @@ Status Dispatch(CLI::App& app, Context& context, int argc, char** argv) {
 
 int Main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader that goes away is seen where the text is written
-  SetLogSink([](LogLevel level, std::string_view message) {
-    Say(level == LogLevel::kWarning ? "warning: " + std::string(message) : std::string(message));
+  const bool verbose = std::getenv("PITH_VERBOSE") != nullptr;
+  SetLogSink([verbose](LogLevel level, std::string_view message) {
+    if (level == LogLevel::kWarning) {
+      Say("warning: " + std::string(message));
+    } else if (verbose) {
+      Say(message);
+    }
   });
   CLI::App app(
       "Pith runs large language models with a key-value cache that keeps only what matters.",
@@ -113,7 +127,7 @@ int Main(int argc, char** argv) {
   app.allow_extras();
   app.footer(
       "Example:\n"
-      "  pith run -p \"The pass key of Ada is 4711. Remember it. The pass key of Ada is\" -n 4\n\n"
+      "  pith run -p \"Ada lives in Oslo. Where does Ada live? Ada lives in\" -n 2\n\n"
       "pith COMMAND --help shows a command's options with an example.");
   Context context;
   AddRun(app, context);

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 
@@ -80,8 +81,8 @@ std::string FormatBytes(uint64_t bytes) {
     number /= 1024;
     ++unit;
   }
-  return unit == 0 ? fmt::format("{} B", bytes)
-                   : fmt::format("{:.{}f} {}", number, number < 100 ? 1 : 0, kUnits[unit]);
+  const bool whole = number == std::floor(number) || number >= 100;
+  return fmt::format("{:.{}f} {}", number, whole ? 0 : 1, kUnits[unit]);
 }
 
 std::string FormatCount(uint64_t count) {
@@ -178,13 +179,14 @@ Result<Sampler> MakeSampler(const GenerateFlags& flags) {
   for (const std::string& stop : flags.generate.stop_strings) {
     if (stop.empty()) return InputError("--stop has no text to stop at", "command line");
   }
+  PITH_ASSIGN(Sampler sampler, Sampler::Create(flags.sampler));
   if (flags.sampler.temperature == 0) {
     for (const CLI::Option* option : flags.random_only) {
       if (option->count() == 0) continue;
       Say("warning: " + option->get_name() + " has no effect while --temp is 0");
     }
   }
-  return Sampler::Create(flags.sampler);
+  return sampler;
 }
 
 }  // namespace pith

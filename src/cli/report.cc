@@ -19,6 +19,16 @@ double Rounded(double value) {
   return static_cast<double>(static_cast<int64_t>(value * 1000 + 0.5)) / 1000;
 }
 
+// "737 tokens in 0.25 s (2,948 tok/s)"; the rate counts `steps`, those tokens that took time.
+std::string Work(uint64_t tokens, uint64_t steps, double ms) {
+  std::string text = fmt::format("{} {} in {:.2f} s", FormatCount(tokens),
+                                 tokens == 1 ? "token" : "tokens", ms / 1000);
+  if (steps > 0) {
+    text += fmt::format(" ({} tok/s)", FormatCount(static_cast<uint64_t>(PerSecond(steps, ms))));
+  }
+  return text;
+}
+
 }  // namespace
 
 void DescribeCache(const Engine& engine, const Sequence& sequence, RunReport* report) {
@@ -60,11 +70,12 @@ void SaySummary(const RunReport& report) {
   const Generation& generation = report.generation;
   const std::string_view stop =
       report.context_full ? "the context is full" : StopReasonName(generation.stop);
-  Say(fmt::format(
-      "read {} tokens in {:.2f} s ({:.0f} tok/s), wrote {} in {:.2f} s ({:.0f} tok/s): {}",
-      FormatCount(report.fed_tokens), report.prefill_ms / 1000,
-      PerSecond(report.fed_tokens, report.prefill_ms), FormatCount(generation.tokens.size()),
-      generation.decode_ms / 1000, PerSecond(generation.steps, generation.decode_ms), stop));
+  std::string read;
+  if (report.fed_tokens > 0) {
+    read = "read " + Work(report.fed_tokens, report.fed_tokens, report.prefill_ms) + ", ";
+  }
+  Say(fmt::format("{}wrote {}: {}", read,
+                  Work(generation.tokens.size(), generation.steps, generation.decode_ms), stop));
   const double share = report.bytes_full_f16 == 0
                            ? 0.0
                            : 100.0 * static_cast<double>(CacheBytes(report.cache)) /

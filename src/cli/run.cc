@@ -1,5 +1,6 @@
 // pith run: a prompt in, text out.
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -91,6 +92,17 @@ Result<std::optional<std::span<const float>>> Feed(Engine& engine, Start& start,
   return tl::unexpected(logits.error());
 }
 
+// Whether a session can be saved there, asked before the work rather than after it.
+Status CheckCanSave(const std::string& path) {
+  if (path.empty()) return {};
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return InputError("this is a directory, not a file", path, "Name a file inside it.");
+  }
+  PITH_TRY(AtomicFile::Create(path));
+  return {};
+}
+
 Status SaveSession(Engine& engine, Sequence& sequence, const Sampler& sampler,
                    const Generation& generation, const std::string& path) {
   PITH_ASSIGN(const auto logits, FeedPending(engine, sequence, generation));
@@ -99,6 +111,7 @@ Status SaveSession(Engine& engine, Sequence& sequence, const Sampler& sampler,
 
 Status Run(const RunFlags& flags) {
   PITH_ASSIGN(const std::optional<std::string> prompt, ReadPrompt(flags));
+  PITH_TRY(CheckCanSave(flags.save));
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;
@@ -112,11 +125,11 @@ Status Run(const RunFlags& flags) {
 
   RunReport report;
   report.load_ms = opened.load_ms;
-  report.fed_tokens = tokens.size();
   report.prompt_tokens = sequence.tokens.size() + tokens.size();
   const InterruptGuard guard;
   const auto begin = Clock::now();
   PITH_ASSIGN(const auto logits, Feed(engine, start, sampler, tokens));
+  report.fed_tokens = sequence.tokens.size() - (report.prompt_tokens - tokens.size());
   report.prefill_ms = std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
 
   Output output;
@@ -181,7 +194,7 @@ void AddRun(CLI::App& app, Context& context) {
       ->group(output);
   command->footer(
       "Examples:\n"
-      "  pith run -p \"The pass key of Ada is 4711. Remember it. The pass key of Ada is\" -n 4\n"
+      "  pith run -p \"Ada lives in Oslo. Where does Ada live? Ada lives in\" -n 2\n"
       "  pith run -m model.gguf -f report.txt --temp 0.7 --seed 1 --json");
   command->callback([flags, &context] { context.command = [flags] { return Run(*flags); }; });
 }
