@@ -9,18 +9,23 @@ target_include_directories(hwy SYSTEM INTERFACE ${PITH_HWY_INCLUDE})
 target_link_libraries(hwy INTERFACE ${PITH_HWY_LIBRARY})
 # Kernels are compiled for the baseline and for AVX2 on x86. Between the two lie processors nobody runs models on; wider
 # ones run the AVX2 code, since blocks of keys are eight entries wide. What is compiled is what the tests can run.
-target_compile_definitions(hwy INTERFACE "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3|HWY_AVX3_DL)")
+target_compile_definitions(hwy INTERFACE 
+  "HWY_DISABLED_TARGETS=(HWY_SSSE3|HWY_SSE4|HWY_AVX3|HWY_AVX3_DL|HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128|HWY_RVV)")
 
 function(pith_test name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "PROCESSORS" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_PROCESSORS)
+    set(ARG_PROCESSORS 1)
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE PITH_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES TIMEOUT 600 LABELS "${ARG_LABELS}")
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120 PROPERTIES
+                       TIMEOUT 600 PROCESSORS ${ARG_PROCESSORS} LABELS "${ARG_LABELS}")
 endfunction()
 
 function(pith_room name)
-  cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS;BENCH_DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TEST_PROCESSORS" "DEPS;TEST_DEPS;BENCH_DEPS" ${ARGN})
   set(dir ${PROJECT_SOURCE_DIR}/src/${name})
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc ${dir}/ref/*.cc)
   file(GLOB tests CONFIGURE_DEPENDS ${dir}/*_test.cc)
@@ -39,7 +44,8 @@ function(pith_room name)
     target_link_libraries(pith_${name} INTERFACE ${ARG_DEPS})
   endif()
   if(PITH_TESTS AND tests)
-    pith_test(pith_${name}_test SOURCES ${tests} DEPS pith_${name} ${ARG_TEST_DEPS} LABELS ${name})
+    pith_test(pith_${name}_test SOURCES ${tests} DEPS pith_${name} ${ARG_TEST_DEPS} LABELS ${name}
+              PROCESSORS ${ARG_TEST_PROCESSORS})
   endif()
   if(PITH_BENCH AND benches)
     add_executable(pith_${name}_bench ${benches})

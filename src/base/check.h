@@ -1,5 +1,6 @@
-// PITH_CHECK: a caller's bug, always on. It throws std::logic_error, so that the library never exits
-// by itself and a server may drop one request; PITH_DCHECK is for hot loops and only on in debug builds.
+// PITH_CHECK: a caller's bug, always on. It throws std::logic_error, so that the library never
+// exits by itself and a server may drop one request; PITH_DCHECK is for hot loops and only on in
+// debug builds.
 #pragma once
 
 #include <stdexcept>

@@ -40,7 +40,7 @@ Result<int> OpenForReading(const std::string& path, struct stat* info) {
 }  // namespace
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   PITH_ASSIGN(const int fd, OpenForReading(path, &info));
   if (info.st_size == 0) {
     ::close(fd);
@@ -83,13 +83,14 @@ void MappedFile::DropResident(size_t offset, size_t size) const {
 Result<std::string> ReadText(const std::string& path) {
   int fd = STDIN_FILENO;
   if (path != "-") {
-    struct stat info {};
+    struct stat info{};
     PITH_ASSIGN(fd, OpenForReading(path, &info));
   }
   std::string text;
   char buffer[65536];
   ssize_t got = 0;
-  while ((got = ::read(fd, buffer, sizeof buffer)) > 0) text.append(buffer, static_cast<size_t>(got));
+  while ((got = ::read(fd, buffer, sizeof buffer)) > 0)
+    text.append(buffer, static_cast<size_t>(got));
   const bool failed = got < 0;
   if (path != "-") ::close(fd);
   if (failed) return CannotOpen(path);

@@ -11,7 +11,8 @@
 
 namespace pith {
 
-// A whole file mapped read-only. Refuses what cannot be mapped (missing, a directory, empty) as bad input.
+// A whole file mapped read-only. Refuses what cannot be mapped (missing, a directory, empty) as bad
+// input.
 class MappedFile {
  public:
   static Result<MappedFile> Open(const std::string& path);
@@ -22,8 +23,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
 
-  // Tells the system that bytes [offset, offset + size) are not needed in memory for now (whole pages inside the
-  // range are dropped; a later read brings them back from the file).
+  // Tells the system that bytes [offset, offset + size) are not needed in memory for now (whole
+  // pages inside the range are dropped; a later read brings them back from the file).
   void DropResident(size_t offset, size_t size) const;
 
  private:
@@ -36,7 +37,8 @@ class MappedFile {
 // Reads a whole file (for prompts and recipes) or standard input ("-").
 Result<std::string> ReadText(const std::string& path);
 
-// Writes to a temporary name beside `path`; Commit() syncs and renames. Without Commit nothing is left behind.
+// Writes to a temporary name beside `path`; Commit() syncs and renames. Without Commit nothing is
+// left behind.
 class AtomicFile {
  public:
   static Result<AtomicFile> Create(const std::string& path);

@@ -1,4 +1,5 @@
-// 64-bit hashes of bytes: checksums of save files and the identity of a model. XXH3, fixed by its specification.
+// 64-bit hashes of bytes: checksums of save files and the identity of a model. XXH3, fixed by its
+// specification.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,7 @@
-// The project's random numbers: PCG32 (M. O'Neill, "PCG", 2014, variant XSH RR 64/32), chosen because the
-// stream is defined by a few lines of integer arithmetic and so is the same on every machine. The helpers
-// below fix their algorithms for the same reason; std::shuffle and std distributions differ between libraries.
+// The project's random numbers: PCG32 (M. O'Neill, "PCG", 2014, variant XSH RR 64/32), chosen
+// because the stream is defined by a few lines of integer arithmetic and so is the same on every
+// machine. The helpers below fix their algorithms for the same reason; std::shuffle and std
+// distributions differ between libraries.
 #pragma once
 
 #include <cstdint>

@@ -54,15 +54,15 @@ inline tl::unexpected<Error> Failure(std::string what, std::string where = {},
 #define PITH_CONCAT(a, b) PITH_CONCAT_INNER(a, b)
 
 // Returns the error of `expr` from the enclosing function, if it has one.
-#define PITH_TRY(expr)                                                          \
-  do {                                                                          \
-    if (auto pith_status_ = (expr); !pith_status_)                              \
-      return ::tl::unexpected<::pith::Error>(std::move(pith_status_).error());  \
+#define PITH_TRY(expr)                                                         \
+  do {                                                                         \
+    if (auto pith_status_ = (expr); !pith_status_)                             \
+      return ::tl::unexpected<::pith::Error>(std::move(pith_status_).error()); \
   } while (0)
 
 // PITH_ASSIGN(auto x, F()) binds the value of a Result or returns its error.
 #define PITH_ASSIGN(lhs, expr) PITH_ASSIGN_INNER(PITH_CONCAT(pith_result_, __LINE__), lhs, expr)
-#define PITH_ASSIGN_INNER(result, lhs, expr)                                         \
-  auto result = (expr);                                                              \
-  if (!result) return ::tl::unexpected<::pith::Error>(std::move(result).error());    \
+#define PITH_ASSIGN_INNER(result, lhs, expr)                                      \
+  auto result = (expr);                                                           \
+  if (!result) return ::tl::unexpected<::pith::Error>(std::move(result).error()); \
   lhs = std::move(*result)

@@ -30,7 +30,7 @@ bool UsesGroups(const CacheSpec& spec) {
   return spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup;
 }
 
-const CacheSpec& Checked(const CacheSpec& spec) {
+CacheSpec Checked(const CacheSpec& spec) {
   PITH_CHECK(spec.num_layers > 0 && spec.num_kv_heads > 0);
   PITH_CHECK(spec.layer_group.size() == (UsesGroups(spec) ? spec.num_layers : 0));
   std::set<std::string> names;

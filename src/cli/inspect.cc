@@ -1,6 +1,5 @@
 // pith inspect: what a model file holds, what its cache costs, and what fits.
 #include <fmt/format.h>
-#include <ggml.h>
 
 #include <algorithm>
 #include <map>
@@ -32,7 +31,7 @@ struct TypeTotal {
 std::map<std::string, TypeTotal> TensorTypes(const GgufFile& file) {
   std::map<std::string, TypeTotal> totals;
   for (const GgufTensor& tensor : file.tensors()) {
-    TypeTotal& total = totals[ggml_type_name(tensor.type)];
+    TypeTotal& total = totals[TensorTypeName(tensor.type)];
     ++total.count;
     total.bytes += tensor.size;
   }
@@ -112,7 +111,7 @@ std::string TensorsText(const GgufFile& file) {
   std::string text;
   for (const GgufTensor& tensor : file.tensors()) {
     text += fmt::format("{:<32} {:<7} {:<22} {:>10}\n", Printable(tensor.name, 60),
-                        ggml_type_name(tensor.type), ShapeOf(tensor), FormatBytes(tensor.size));
+                        TensorTypeName(tensor.type), ShapeOf(tensor), FormatBytes(tensor.size));
   }
   return text;
 }
@@ -219,7 +218,7 @@ void AddLists(const GgufFile& file, const InspectFlags& flags, Json* json) {
     for (const GgufTensor& tensor : file.tensors()) {
       Json shape(std::vector<int64_t>(tensor.ne.begin(), tensor.ne.begin() + tensor.num_dims));
       (*json)["tensors"].push_back({{"name", tensor.name},
-                                    {"type", ggml_type_name(tensor.type)},
+                                    {"type", TensorTypeName(tensor.type)},
                                     {"shape", shape},
                                     {"file", tensor.file},
                                     {"offset", tensor.offset},

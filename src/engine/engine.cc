@@ -39,7 +39,8 @@ namespace {
 constexpr uint32_t kMaxChunk = 8192;
 constexpr int kMaxThreads = 512;  // ggml's own bound
 
-// Bytes of memory that the system can still give, from MemAvailable and the address-space limit; "unknown" is no limit.
+// Bytes of memory that the system can still give, from MemAvailable and the address-space limit;
+// "unknown" is no limit.
 uint64_t AvailableMemory() {
   uint64_t available = UINT64_MAX;
   std::ifstream info("/proc/meminfo");
@@ -100,8 +101,8 @@ Status Engine::Impl::CheckTokens(const Sequence& sequence, std::span<const int32
   return {};
 }
 
-// Refuses growth that would make the system run out of memory: pages are handed out lazily, so that the system would say
-// yes now and kill the process later.
+// Refuses growth that would make the system run out of memory: pages are handed out lazily, so that
+// the system would say yes now and kill the process later.
 Status Engine::Impl::CheckMemory(size_t num_tokens) const {
   const ModelShape& s = model->shape();
   const double bits = s.key_dim * options.key_form->bits_per_value +

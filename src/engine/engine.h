@@ -20,13 +20,13 @@ namespace pith {
 
 struct EngineOptions {
   std::string model_path;
-  uint32_t context = 0;               // tokens; 0: what the model was trained for
-  int num_threads = 0;                // 0: all cores
-  uint32_t chunk = 512;               // prompt tokens per step
-  const Form* key_form = nullptr;     // nullptr: f16
+  uint32_t context = 0;            // tokens; 0: what the model was trained for
+  int num_threads = 0;             // 0: all cores
+  uint32_t chunk = 512;            // prompt tokens per step
+  const Form* key_form = nullptr;  // nullptr: f16
   const Form* value_form = nullptr;
-  uint64_t cache_limit_bytes = 0;     // of the page pool; 0: no limit
-  bool repack = true;                 // let ggml rearrange weights where that is faster
+  uint64_t cache_limit_bytes = 0;  // of the page pool; 0: no limit
+  bool repack = true;              // let ggml rearrange weights where that is faster
 };
 
 // One text being read or written: its tokens and its cache.
@@ -37,8 +37,8 @@ struct Sequence {
   Sequence Fork() const { return Sequence{cache.Fork(), tokens}; }
 };
 
-// Called after every chunk of a prompt with tokens done and in all. Return false to stop: Feed then fails with kFailure
-// "interrupted" and the sequence holds the chunks done so far.
+// Called after every chunk of a prompt with tokens done and in all. Return false to stop: Feed then
+// fails with kFailure "interrupted" and the sequence holds the chunks done so far.
 using FeedProgress = std::function<bool(size_t done, size_t total)>;
 
 class Engine {
@@ -52,19 +52,24 @@ class Engine {
   const EngineOptions& options() const;  // with the defaults filled in
   PagePool& pool();
   CacheSpec cache_spec() const;
-  uint64_t model_hash() const;  // architecture, hyper-parameters, vocabulary, norm tensors (design 8.4)
+  uint64_t model_hash()
+      const;  // architecture, hyper-parameters, vocabulary, norm tensors (design 8.4)
 
   Sequence NewSequence();
 
-  // Feeds `tokens` in chunks; the logits of the last one, [vocabulary], valid until the next call. Input error if they
-  // do not fit the context or are not in the vocabulary; kFailure if the cache has no memory for them.
+  // Feeds `tokens` in chunks; the logits of the last one, [vocabulary], valid until the next call.
+  // Input error if they do not fit the context or are not in the vocabulary; kFailure if the cache
+  // has no memory for them.
   Result<std::span<const float>> Feed(Sequence& sequence, std::span<const int32_t> tokens,
                                       const FeedProgress& progress = {});
 
-  // One token for each sequence in one step; logits [sequences.size()][vocabulary], valid until the next call.
-  Result<std::span<const float>> Step(std::span<Sequence* const> sequences, std::span<const int32_t> tokens);
+  // One token for each sequence in one step; logits [sequences.size()][vocabulary], valid until the
+  // next call.
+  Result<std::span<const float>> Step(std::span<Sequence* const> sequences,
+                                      std::span<const int32_t> tokens);
 
-  // Puts the threads to sleep until the next call, so that something else can be measured undisturbed.
+  // Puts the threads to sleep until the next call, so that something else can be measured
+  // undisturbed.
   void Pause();
 
   // Like Feed, but gives the logits of every token: [tokens.size()][vocabulary].

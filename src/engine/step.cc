@@ -7,7 +7,8 @@
 
 namespace pith {
 
-// What the operations of one layer need while the graph runs. The graph keeps pointers to it across steps.
+// What the operations of one layer need while the graph runs. The graph keeps pointers to it across
+// steps.
 struct StepRunner::LayerState {
   StepRunner* runner = nullptr;
   uint32_t layer = 0;
@@ -72,7 +73,8 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
   const HyperParams& p = model_.params();
   const LayerWeights& w = model_.layer(layer);
   const bool last = layer + 1 == p.num_layers;
-  // The last layer writes all rows to the cache but works on only for the rows whose logits are wanted.
+  // The last layer writes all rows to the cache but works on only for the rows whose logits are
+  // wanted.
   const bool want_q = !last || key.outputs > 0;
   Qkv qkv = BuildQkv(s, w, BuildNorm(s, x, w.attn_norm), want_q);
   LayerState* state = layers_[layer].get();
@@ -91,7 +93,8 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
                             static_cast<int64_t>(key.outputs));
     x = ggml_get_rows(s.ctx, x, outputs_);
   }
-  ggml_tensor* attend_args[] = {qkv.q, written};  // `written` is an edge: the cache is filled before it is read
+  ggml_tensor* attend_args[] = {
+      qkv.q, written};  // `written` is an edge: the cache is filled before it is read
   const int64_t mixed_size = static_cast<int64_t>(p.value_dim) * p.num_query_heads;
   ggml_tensor* partial = ggml_custom_4d(s.ctx, GGML_TYPE_F32, mixed_size, qkv.q->ne[2], 1, 1,
                                         attend_args, 2, PartialOp, GGML_N_TASKS_MAX, state);
@@ -123,9 +126,9 @@ Status StepRunner::Build(GraphKey key) {
   }
   key_ = {};
   if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
-    return Failure("there is no memory for the work space of a step of " +
-                       std::to_string(key.rows) + " rows",
-                   model_.params().architecture, "Take smaller chunks of the prompt.");
+    return Failure(
+        "there is no memory for the work space of a step of " + std::to_string(key.rows) + " rows",
+        model_.params().architecture, "Take smaller chunks of the prompt.");
   }
   key_ = key;
   return {};
@@ -184,7 +187,8 @@ void StepRunner::MergeOp(ggml_tensor* dst, int thread, int num_threads, void* da
               thread, num_threads);
 }
 
-// Lengths differ from step to step (and, once entries are evicted, from layer to layer), so each layer has its plan.
+// Lengths differ from step to step (and, once entries are evicted, from layer to layer), so each
+// layer has its plan.
 void StepRunner::PlanAttention(const StepInput& input) {
   const HyperParams& p = model_.params();
   sequences_.assign(input.sequences.begin(), input.sequences.end());
@@ -193,7 +197,8 @@ void StepRunner::PlanAttention(const StepInput& input) {
   size_t scratch_bytes = 0;
   for (uint32_t layer = 0; layer < p.num_layers; ++layer) {
     LayerState& state = *layers_[layer];
-    const bool only_outputs = layer + 1 == p.num_layers && input.outputs.size() < input.tokens.size();
+    const bool only_outputs =
+        layer + 1 == p.num_layers && input.outputs.size() < input.tokens.size();
     state.sequences.clear();
     size_t next_output = 0;
     for (const StepSequence& sequence : input.sequences) {

@@ -1,5 +1,5 @@
-// One step through the model: rows of one or several sequences, as one ggml graph in which writing to the cache and
-// attention are our own operations, run by ggml's threads.
+// One step through the model: rows of one or several sequences, as one ggml graph in which writing
+// to the cache and attention are our own operations, run by ggml's threads.
 #pragma once
 
 #include <ggml-backend.h>
@@ -22,7 +22,8 @@
 
 namespace pith {
 
-// The rows that one sequence brings to a step. Its cache has been extended by num_rows entries already.
+// The rows that one sequence brings to a step. Its cache has been extended by num_rows entries
+// already.
 struct StepSequence {
   SequenceCache* cache = nullptr;
   uint32_t first_row = 0;
@@ -30,10 +31,10 @@ struct StepSequence {
 };
 
 struct StepInput {
-  std::span<const int32_t> tokens;      // [rows]
-  std::span<const int32_t> positions;   // [rows]
+  std::span<const int32_t> tokens;     // [rows]
+  std::span<const int32_t> positions;  // [rows]
   std::span<const StepSequence> sequences;
-  std::span<const int32_t> outputs;     // ascending rows whose logits are wanted; may be empty
+  std::span<const int32_t> outputs;  // ascending rows whose logits are wanted; may be empty
 };
 
 class StepRunner {
@@ -41,7 +42,8 @@ class StepRunner {
   StepRunner(const Model& model, int num_threads);
   ~StepRunner();
 
-  // Builds the graph for `rows` rows once and sets the memory for it aside, so that later steps only shrink.
+  // Builds the graph for `rows` rows once and sets the memory for it aside, so that later steps
+  // only shrink.
   Status Reserve(uint32_t rows);
 
   // Logits [outputs][vocabulary], valid until the next call.

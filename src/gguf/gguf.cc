@@ -66,6 +66,8 @@ Result<const GgufArray*> ArrayOf(const GgufValue* value, std::string_view key,
 
 }  // namespace
 
+const char* TensorTypeName(ggml_type type) { return ggml_type_name(type); }
+
 std::string_view GgufTypeName(GgufType type) {
   constexpr std::string_view kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                          "bool", "string", "array", "u64", "i64", "f64"};

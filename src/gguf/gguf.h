@@ -37,6 +37,7 @@ enum class GgufType : uint32_t {
   kF64 = 12
 };
 std::string_view GgufTypeName(GgufType type);
+const char* TensorTypeName(ggml_type type);  // "f16", "q4_K", ...
 
 // An array's elements stay in the mapped file; strings are found by walking, so they are collected
 // once on request.

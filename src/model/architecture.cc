@@ -33,7 +33,8 @@ Result<RecognisedModel> Recognise(const GgufFile& file) {
     params.rope.interleaved = row->interleaved_rope;
     PITH_TRY(row->read(file, &params));
     if (params.feed_forward == 0) {
-      return InputError("the model has no feed-forward length", file.path(), "The file is damaged.");
+      return InputError("the model has no feed-forward length", file.path(),
+                        "The file is damaged.");
     }
     return RecognisedModel{row, std::move(params)};
   }

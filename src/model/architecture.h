@@ -1,4 +1,5 @@
-// Architectures: one file each (llama.cc, qwen2.cc, ...) and one row in the table of architecture.cc.
+// Architectures: one file each (llama.cc, qwen2.cc, ...) and one row in the table of
+// architecture.cc.
 #pragma once
 
 #include <ggml.h>
@@ -15,17 +16,18 @@ namespace pith {
 
 // Weights of one layer; null where the architecture has none. Shapes are ggml's, fastest first.
 struct LayerWeights {
-  ggml_tensor* attn_norm = nullptr;                              // [width]
-  ggml_tensor *wq = nullptr, *wk = nullptr, *wv = nullptr;       // [width, heads * dim]
-  ggml_tensor *bq = nullptr, *bk = nullptr, *bv = nullptr;       // [heads * dim]
-  ggml_tensor* wqkv = nullptr;                                   // [width, all three]
+  ggml_tensor* attn_norm = nullptr;                         // [width]
+  ggml_tensor *wq = nullptr, *wk = nullptr, *wv = nullptr;  // [width, heads * dim]
+  ggml_tensor *bq = nullptr, *bk = nullptr, *bv = nullptr;  // [heads * dim]
+  ggml_tensor* wqkv = nullptr;                              // [width, all three]
   ggml_tensor* bqkv = nullptr;
-  ggml_tensor *q_norm = nullptr, *k_norm = nullptr;              // [dim]
-  ggml_tensor *wo = nullptr, *bo = nullptr;                      // [query heads * dim, width]
-  ggml_tensor* ffn_norm = nullptr;                               // [width]
-  ggml_tensor *gate = nullptr, *up = nullptr, *down = nullptr;   // up is [width, 2 * feed_forward] if gate is null
+  ggml_tensor *q_norm = nullptr, *k_norm = nullptr;  // [dim]
+  ggml_tensor *wo = nullptr, *bo = nullptr;          // [query heads * dim, width]
+  ggml_tensor* ffn_norm = nullptr;                   // [width]
+  ggml_tensor *gate = nullptr, *up = nullptr,
+              *down = nullptr;  // up is [width, 2 * feed_forward] if gate is null
   ggml_tensor *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
-  ggml_tensor* router = nullptr;                                 // [width, experts]
+  ggml_tensor* router = nullptr;  // [width, experts]
   ggml_tensor *gate_experts = nullptr, *up_experts = nullptr, *down_experts = nullptr;
 };
 

@@ -15,7 +15,8 @@ Status BindAttention(Binder& binder, const HyperParams& p, uint32_t layer, Layer
   PITH_ASSIGN(w->bq, binder.Optional(name("attn_q.bias"), {q}, TensorUse::kVector));
   PITH_ASSIGN(w->bk, binder.Optional(name("attn_k.bias"), {k}, TensorUse::kVector));
   PITH_ASSIGN(w->bv, binder.Optional(name("attn_v.bias"), {v}, TensorUse::kVector));
-  PITH_ASSIGN(w->wo, binder.Require(name("attn_output.weight"), {mixed, width}, TensorUse::kProduct));
+  PITH_ASSIGN(w->wo,
+              binder.Require(name("attn_output.weight"), {mixed, width}, TensorUse::kProduct));
   PITH_ASSIGN(w->bo, binder.Optional(name("attn_output.bias"), {width}, TensorUse::kVector));
   return {};
 }
@@ -31,8 +32,8 @@ Status BindHeadNorms(Binder& binder, const HyperParams& p, uint32_t layer, Layer
 Status BindNorms(Binder& binder, const HyperParams& p, uint32_t layer, LayerWeights* w) {
   PITH_ASSIGN(w->attn_norm, binder.Require(LayerTensor(layer, "attn_norm.weight"), {p.width},
                                            TensorUse::kVector));
-  PITH_ASSIGN(w->ffn_norm, binder.Require(LayerTensor(layer, "ffn_norm.weight"), {p.width},
-                                          TensorUse::kVector));
+  PITH_ASSIGN(w->ffn_norm,
+              binder.Require(LayerTensor(layer, "ffn_norm.weight"), {p.width}, TensorUse::kVector));
   return {};
 }
 
@@ -48,11 +49,12 @@ Status BindDenseFeedForward(Binder& binder, const HyperParams& p, uint32_t layer
   return {};
 }
 
-Status BindExperts(Binder& binder, const HyperParams& p, uint32_t layer, int64_t expert_feed_forward,
-                   LayerWeights* w) {
+Status BindExperts(Binder& binder, const HyperParams& p, uint32_t layer,
+                   int64_t expert_feed_forward, LayerWeights* w) {
   const int64_t width = p.width, ff = expert_feed_forward, n = p.num_experts;
   const auto name = [layer](std::string_view s) { return LayerTensor(layer, s); };
-  PITH_ASSIGN(w->router, binder.Require(name("ffn_gate_inp.weight"), {width, n}, TensorUse::kProduct));
+  PITH_ASSIGN(w->router,
+              binder.Require(name("ffn_gate_inp.weight"), {width, n}, TensorUse::kProduct));
   PITH_ASSIGN(w->gate_experts,
               binder.Require(name("ffn_gate_exps.weight"), {width, ff, n}, TensorUse::kExperts));
   PITH_ASSIGN(w->up_experts,

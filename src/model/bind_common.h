@@ -20,7 +20,7 @@ Status BindNorms(Binder& binder, const HyperParams& p, uint32_t layer, LayerWeig
 // Gate, up and down with optional biases.
 Status BindDenseFeedForward(Binder& binder, const HyperParams& p, uint32_t layer, LayerWeights* w);
 // Router and experts, each of `expert_feed_forward`.
-Status BindExperts(Binder& binder, const HyperParams& p, uint32_t layer, int64_t expert_feed_forward,
-                   LayerWeights* w);
+Status BindExperts(Binder& binder, const HyperParams& p, uint32_t layer,
+                   int64_t expert_feed_forward, LayerWeights* w);
 
 }  // namespace pith

@@ -49,8 +49,8 @@ Binder::Binder(const GgufFile& file, bool repack)
 Binder::~Binder() = default;
 Binder::Binder(Binder&&) noexcept = default;
 
-Result<ggml_tensor*> Binder::Require(const std::string& name,
-                                     std::initializer_list<int64_t> shape, TensorUse use) {
+Result<ggml_tensor*> Binder::Require(const std::string& name, std::initializer_list<int64_t> shape,
+                                     TensorUse use) {
   PITH_ASSIGN(ggml_tensor * tensor, Optional(name, shape, use));
   if (tensor == nullptr) {
     return InputError("the tensor " + name + " is missing", file_.path(),
@@ -59,8 +59,8 @@ Result<ggml_tensor*> Binder::Require(const std::string& name,
   return tensor;
 }
 
-Result<ggml_tensor*> Binder::Optional(const std::string& name,
-                                      std::initializer_list<int64_t> shape, TensorUse use) {
+Result<ggml_tensor*> Binder::Optional(const std::string& name, std::initializer_list<int64_t> shape,
+                                      TensorUse use) {
   const GgufTensor* source = file_.FindTensor(name);
   if (source == nullptr) return nullptr;
   std::array<int64_t, 4> wanted = {1, 1, 1, 1};
@@ -90,10 +90,10 @@ Status Binder::CheckType(const GgufTensor& source, TensorUse use) const {
   if (use == TensorUse::kVector) {
     usable = source.type == GGML_TYPE_F32;
   } else {
-    usable = source.type == GGML_TYPE_F32 ||
-             (ggml_get_type_traits(source.type)->to_float != nullptr &&
-              (use == TensorUse::kRows ||
-               ggml_get_type_traits_cpu(source.type)->vec_dot != nullptr));
+    usable =
+        source.type == GGML_TYPE_F32 ||
+        (ggml_get_type_traits(source.type)->to_float != nullptr &&
+         (use == TensorUse::kRows || ggml_get_type_traits_cpu(source.type)->vec_dot != nullptr));
   }
   if (usable) return {};
   return InputError("the tensor " + source.name + " has type " + ggml_type_name(source.type) +

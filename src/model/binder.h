@@ -1,5 +1,5 @@
-// From tensors of a file to ggml tensors of a model: names, shapes and types are checked, and each tensor gets its place,
-// in the mapped file or in one of ggml's repacked layouts.
+// From tensors of a file to ggml tensors of a model: names, shapes and types are checked, and each
+// tensor gets its place, in the mapped file or in one of ggml's repacked layouts.
 #pragma once
 
 #include <ggml-backend.h>
@@ -26,7 +26,8 @@ enum class TensorUse {
 
 class Binder {
  public:
-  // `repack`: let ggml rearrange matrices where it has a faster layout. The file must outlive the tensors.
+  // `repack`: let ggml rearrange matrices where it has a faster layout. The file must outlive the
+  // tensors.
   Binder(const GgufFile& file, bool repack);
   ~Binder();
   Binder(Binder&&) noexcept;
@@ -38,7 +39,8 @@ class Binder {
   Result<ggml_tensor*> Optional(const std::string& name, std::initializer_list<int64_t> shape,
                                 TensorUse use);
 
-  // Places all tensors: maps or repacks. Call once, after all of them are bound; refuses tensors that nobody bound.
+  // Places all tensors: maps or repacks. Call once, after all of them are bound; refuses tensors
+  // that nobody bound.
   Status Place();
 
   uint64_t repacked_bytes() const { return repacked_bytes_; }

@@ -6,7 +6,8 @@
 namespace pith {
 namespace {
 
-// Limits far beyond any model, so that products of sizes stay well inside 64 bits and graphs inside ggml's limits.
+// Limits far beyond any model, so that products of sizes stay well inside 64 bits and graphs inside
+// ggml's limits.
 constexpr uint64_t kMaxLayers = 1024;
 constexpr uint64_t kMaxWidth = 1u << 20;
 constexpr uint64_t kMaxHeads = 4096;
@@ -58,12 +59,15 @@ class Keys {
   std::string prefix_;
 };
 
-// Features that would change the result and that no supported architecture has here: refused when switched on.
+// Features that would change the result and that no supported architecture has here: refused when
+// switched on.
 Status RefuseUnknownFeatures(const GgufFile& file, const Keys& keys) {
   static constexpr std::string_view kFloatKeys[] = {
-      "attn_logit_softcapping", "final_logit_softcapping", "attention.clamp_kqv",
-      "attention.max_alibi_bias", "attention.scale", "logit_scale", "residual_scale",
-      "embedding_scale", "expert_weights_scale", "rope.scaling.yarn_log_multiplier"};
+      "attn_logit_softcapping", "final_logit_softcapping",
+      "attention.clamp_kqv",    "attention.max_alibi_bias",
+      "attention.scale",        "logit_scale",
+      "residual_scale",         "embedding_scale",
+      "expert_weights_scale",   "rope.scaling.yarn_log_multiplier"};
   for (const std::string_view key : kFloatKeys) {
     PITH_ASSIGN(const double value, file.FloatOr(keys.Name(key), 0.0));
     if (value != 0.0) {
@@ -72,7 +76,8 @@ Status RefuseUnknownFeatures(const GgufFile& file, const Keys& keys) {
                         file.path(), "Use a model without it.");
     }
   }
-  static constexpr std::string_view kCountKeys[] = {"expert_shared_count", "leading_dense_block_count",
+  static constexpr std::string_view kCountKeys[] = {"expert_shared_count",
+                                                    "leading_dense_block_count",
                                                     "expert_group_count", "expert_gating_func"};
   for (const std::string_view key : kCountKeys) {
     PITH_ASSIGN(const uint64_t value, file.IntegerOr(keys.Name(key), 0));
@@ -91,8 +96,8 @@ Status RefuseUnknownFeatures(const GgufFile& file, const Keys& keys) {
 }
 
 Status ReadHeads(const GgufFile& file, const Keys& keys, HyperParams* p) {
-  for (const std::string_view key : {"attention.head_count", "attention.head_count_kv",
-                                     "feed_forward_length"}) {
+  for (const std::string_view key :
+       {"attention.head_count", "attention.head_count_kv", "feed_forward_length"}) {
     const GgufValue* value = file.Find(keys.Name(key));
     if (value != nullptr && value->type == GgufType::kArray) {
       return InputError("the model has different sizes per layer, which is not supported",
@@ -210,8 +215,9 @@ Status RefuseWindow(const GgufFile& file, const HyperParams& params) {
   const std::string key = params.architecture + ".attention.sliding_window";
   PITH_ASSIGN(const uint64_t window, file.IntegerOr(key, 0));
   if (window == 0) return {};
-  return InputError("sliding windows are not supported for architecture '" + params.architecture + "'",
-                    file.path() + ", key " + key, "Use a model that attends to all positions.");
+  return InputError(
+      "sliding windows are not supported for architecture '" + params.architecture + "'",
+      file.path() + ", key " + key, "Use a model that attends to all positions.");
 }
 
 }  // namespace pith

@@ -1,4 +1,5 @@
-// llama: Llama 2, 3, 3.1, 3.2 (rope factors), Mistral, SmolLM, tied or separate output; with experts, Mixtral.
+// llama: Llama 2, 3, 3.1, 3.2 (rope factors), Mistral, SmolLM, tied or separate output; with
+// experts, Mixtral.
 #include "model/architectures.h"
 #include "model/bind_common.h"
 

@@ -24,7 +24,8 @@ ggml_tensor* Rope(const SegmentContext& s, ggml_tensor* x) {
 ggml_tensor* HeadsView(const SegmentContext& s, ggml_tensor* fused, uint32_t dim, uint32_t heads,
                        size_t first) {
   const size_t size = ggml_element_size(fused);
-  return ggml_view_3d(s.ctx, fused, dim, heads, fused->ne[1], dim * size, fused->nb[1], first * size);
+  return ggml_view_3d(s.ctx, fused, dim, heads, fused->ne[1], dim * size, fused->nb[1],
+                      first * size);
 }
 
 Qkv ProjectFused(const SegmentContext& s, const LayerWeights& w, ggml_tensor* x) {
@@ -58,13 +59,15 @@ ggml_tensor* DenseFeedForward(const SegmentContext& s, const LayerWeights& w, gg
 }
 
 // Softmax over all experts, the best `used` of them, their weights scaled to sum 1.
-ggml_tensor* ExpertWeights(const SegmentContext& s, ggml_tensor* probabilities, ggml_tensor* chosen) {
+ggml_tensor* ExpertWeights(const SegmentContext& s, ggml_tensor* probabilities,
+                           ggml_tensor* chosen) {
   const HyperParams& p = *s.params;
   const int64_t rows = probabilities->ne[1];
   ggml_tensor* by_expert = ggml_reshape_3d(s.ctx, probabilities, 1, p.num_experts, rows);
   ggml_tensor* weights = ggml_get_rows(s.ctx, by_expert, chosen);  // [1, used, rows]
   weights = ggml_reshape_2d(s.ctx, weights, p.num_experts_used, rows);
-  // The bound keeps the quotient finite when all chosen probabilities vanish (the smallest normal f16).
+  // The bound keeps the quotient finite when all chosen probabilities vanish (the smallest normal
+  // f16).
   ggml_tensor* sum = ggml_clamp(s.ctx, ggml_sum_rows(s.ctx, weights), 6.103515625e-5f, INFINITY);
   return ggml_reshape_3d(s.ctx, ggml_div(s.ctx, weights, sum), 1, p.num_experts_used, rows);
 }
@@ -80,7 +83,8 @@ ggml_tensor* MixedFeedForward(const SegmentContext& s, const LayerWeights& w, gg
   ggml_tensor* up = ggml_mul_mat_id(s.ctx, w.up_experts, rows3, chosen);
   ggml_tensor* gate = ggml_mul_mat_id(s.ctx, w.gate_experts, rows3, chosen);
   ggml_tensor* inner = ggml_swiglu_split(s.ctx, gate, up);
-  ggml_tensor* experts = ggml_mul_mat_id(s.ctx, w.down_experts, inner, chosen);  // [width, used, rows]
+  ggml_tensor* experts =
+      ggml_mul_mat_id(s.ctx, w.down_experts, inner, chosen);  // [width, used, rows]
   experts = ggml_mul(s.ctx, experts, weights);
   ggml_tensor* sum = nullptr;
   for (uint32_t i = 0; i < p.num_experts_used; ++i) {
@@ -110,8 +114,8 @@ Qkv BuildQkv(const SegmentContext& s, const LayerWeights& w, ggml_tensor* x, boo
   return out;
 }
 
-ggml_tensor* BuildLayerOutput(const SegmentContext& s, const LayerWeights& w, ggml_tensor* attention,
-                              ggml_tensor* residual) {
+ggml_tensor* BuildLayerOutput(const SegmentContext& s, const LayerWeights& w,
+                              ggml_tensor* attention, ggml_tensor* residual) {
   ggml_tensor* x = ggml_add(s.ctx, Product(s, w.wo, attention, w.bo), residual);
   ggml_tensor* normed = BuildNorm(s, x, w.ffn_norm);
   ggml_tensor* y =

@@ -1,5 +1,5 @@
-// The ggml part of a layer, in segments around the attention step: the engine puts cache and attention between them.
-// Shapes in comments are ggml's, fastest first.
+// The ggml part of a layer, in segments around the attention step: the engine puts cache and
+// attention between them. Shapes in comments are ggml's, fastest first.
 #pragma once
 
 #include <ggml.h>
@@ -29,10 +29,10 @@ ggml_tensor* BuildNorm(const SegmentContext& s, ggml_tensor* x, ggml_tensor* wei
 // From normalised rows [width, rows] to q, k, v.
 Qkv BuildQkv(const SegmentContext& s, const LayerWeights& w, ggml_tensor* x, bool want_q);
 
-// From attention's result [value_dim * query heads, rows] to the layer's output: out product, residual, feed-forward.
-// `residual` is the layer's input [width, rows].
-ggml_tensor* BuildLayerOutput(const SegmentContext& s, const LayerWeights& w, ggml_tensor* attention,
-                              ggml_tensor* residual);
+// From attention's result [value_dim * query heads, rows] to the layer's output: out product,
+// residual, feed-forward. `residual` is the layer's input [width, rows].
+ggml_tensor* BuildLayerOutput(const SegmentContext& s, const LayerWeights& w,
+                              ggml_tensor* attention, ggml_tensor* residual);
 
 // Logits [vocabulary, rows] from the last layer's output.
 ggml_tensor* BuildLogits(const SegmentContext& s, const CommonWeights& w, ggml_tensor* x);

@@ -7,7 +7,8 @@
 namespace pith {
 namespace {
 
-// Which rope factors a context takes: one set for any length (Llama 3.1), or one below and one above the trained length.
+// Which rope factors a context takes: one set for any length (Llama 3.1), or one below and one
+// above the trained length.
 std::string RopeFactorsName(const GgufFile& file, const HyperParams& p, uint32_t context) {
   if (file.FindTensor("rope_freqs.weight") != nullptr) return "rope_freqs.weight";
   if (!p.rope.long_rope) return {};
@@ -57,9 +58,9 @@ Result<uint64_t> HashModel(const GgufFile& file, const HyperParams& p) {
     hasher.Add("\0", 1);
   };
   add(p.architecture);
-  const uint32_t numbers[] = {p.num_layers,   p.width,        p.num_query_heads,  p.num_kv_heads,
-                              p.key_dim,      p.value_dim,    p.feed_forward,     p.num_experts,
-                              p.vocabulary,   p.rope_dims,    p.num_experts_used, p.window};
+  const uint32_t numbers[] = {p.num_layers, p.width,     p.num_query_heads,  p.num_kv_heads,
+                              p.key_dim,    p.value_dim, p.feed_forward,     p.num_experts,
+                              p.vocabulary, p.rope_dims, p.num_experts_used, p.window};
   hasher.Add(numbers, sizeof numbers);
   const float reals[] = {p.norm_eps, p.rope.base, p.rope.scale, p.rope.magnitude};
   hasher.Add(reals, sizeof reals);

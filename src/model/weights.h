@@ -36,7 +36,8 @@ class Model {
   std::vector<LayerWeights> layers_;
 };
 
-// Identity of a model whatever its quantisation: architecture, hyper-parameters, vocabulary and the norm tensors.
+// Identity of a model whatever its quantisation: architecture, hyper-parameters, vocabulary and the
+// norm tensors.
 Result<uint64_t> HashModel(const GgufFile& file, const HyperParams& params);
 
 }  // namespace pith

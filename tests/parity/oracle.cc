@@ -22,8 +22,8 @@ ContextPtr NewContext(llama_model* model, const OracleOptions& options) {
   params.n_threads_batch = 2;
   params.type_k = GGML_TYPE_F32;
   params.type_v = GGML_TYPE_F32;
-  params.flash_attn_type = options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED
-                                                   : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+  params.flash_attn_type =
+      options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   ContextPtr context(llama_init_from_model(model, params));
   if (context == nullptr) throw std::runtime_error("libllama refuses the context");
   return context;
@@ -31,7 +31,8 @@ ContextPtr NewContext(llama_model* model, const OracleOptions& options) {
 
 std::vector<float> Decode(llama_context* context, std::span<const int32_t> tokens, int vocabulary) {
   std::vector<int32_t> copy(tokens.begin(), tokens.end());
-  if (llama_decode(context, llama_batch_get_one(copy.data(), static_cast<int32_t>(copy.size()))) != 0) {
+  if (llama_decode(context, llama_batch_get_one(copy.data(), static_cast<int32_t>(copy.size()))) !=
+      0) {
     throw std::runtime_error("libllama fails to decode");
   }
   const float* logits = llama_get_logits_ith(context, -1);
@@ -65,7 +66,8 @@ std::vector<std::vector<float>> Oracle::Run(const OracleOptions& options,
     std::vector<float> logits = Decode(context.get(), prompt.subspan(done, count), vocabulary);
     if (done + count == prompt.size()) all.push_back(std::move(logits));
   }
-  const size_t steps = continuation.empty() ? static_cast<size_t>(greedy_steps) : continuation.size();
+  const size_t steps =
+      continuation.empty() ? static_cast<size_t>(greedy_steps) : continuation.size();
   for (size_t i = 0; i < steps; ++i) {
     const int32_t token = continuation.empty() ? ArgMax(all.back()) : continuation[i];
     if (chosen != nullptr) chosen->push_back(token);

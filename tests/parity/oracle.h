@@ -1,4 +1,5 @@
-// libllama as the oracle of parity tests: same file, same tokens, logits of every generated position.
+// libllama as the oracle of parity tests: same file, same tokens, logits of every generated
+// position.
 #pragma once
 
 #include <cstdint>
@@ -19,12 +20,14 @@ struct OracleOptions {
 
 class Oracle {
  public:
-  explicit Oracle(const std::string& path);  // throws std::runtime_error if libllama refuses the file
+  explicit Oracle(
+      const std::string& path);  // throws std::runtime_error if libllama refuses the file
   ~Oracle();
 
-  // Feeds the prompt, then the given continuation token by token, with an f32 cache. Returns the logits after the
-  // prompt and after each continuation token: [1 + continuation][vocabulary]. If `continuation` is empty, `greedy_steps`
-  // tokens are chosen greedily (lowest token on ties) and written to `chosen`.
+  // Feeds the prompt, then the given continuation token by token, with an f32 cache. Returns the
+  // logits after the prompt and after each continuation token: [1 + continuation][vocabulary]. If
+  // `continuation` is empty, `greedy_steps` tokens are chosen greedily (lowest token on ties) and
+  // written to `chosen`.
   std::vector<std::vector<float>> Run(const OracleOptions& options, std::span<const int32_t> prompt,
                                       std::span<const int32_t> continuation, int greedy_steps,
                                       std::vector<int32_t>* chosen) const;

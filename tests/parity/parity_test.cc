@@ -1,4 +1,5 @@
-// Our engine against libllama, on made-up models of every architecture and quirk: same file, same tokens.
+// Our engine against libllama, on made-up models of every architecture and quirk: same file, same
+// tokens.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -22,7 +23,9 @@ constexpr uint32_t kContext = 1024;
 // A folder for this process's models, removed at the end.
 class ModelFolder {
  public:
-  ModelFolder() : path_(std::filesystem::temp_directory_path() / ("pith-parity-" + std::to_string(getpid()))) {
+  ModelFolder()
+      : path_(std::filesystem::temp_directory_path() /
+              ("pith-parity-" + std::to_string(getpid()))) {
     std::filesystem::create_directories(path_);
   }
   ~ModelFolder() { std::filesystem::remove_all(path_); }
@@ -106,10 +109,11 @@ float MaxDifference(std::span<const float> a, std::span<const float> b) {
 
 bool IsExactType(ggml_type type) { return type == GGML_TYPE_F32; }
 
-// With f32 weights all that may differ is the order of additions: 1e-3 of the spread. With other weights ggml rounds
-// activations to the weights' partner type (8 bits for the quantised ones), and a difference in the last bit of an
-// activation can flip such a rounding; how much that makes is measured on libllama itself, which differs in the same
-// way between its two attention paths, and we may differ by at most twice that.
+// With f32 weights all that may differ is the order of additions: 1e-3 of the spread. With other
+// weights ggml rounds activations to the weights' partner type (8 bits for the quantised ones), and
+// a difference in the last bit of an activation can flip such a rounding; how much that makes is
+// measured on libllama itself, which differs in the same way between its two attention paths, and
+// we may differ by at most twice that.
 class ParityTest : public testing::Test {
  public:
   explicit ParityTest(const ParityCase& parity_case) : case_(parity_case) {}
@@ -153,8 +157,8 @@ class ParityTest : public testing::Test {
 
 const bool kRegistered = [] {
   for (const ParityCase& row : ParityCases()) {
-    testing::RegisterTest("parity", std::string(row.name).c_str(), nullptr, nullptr, __FILE__, __LINE__,
-                          [&row]() -> testing::Test* { return new ParityTest(row); });
+    testing::RegisterTest("parity", std::string(row.name).c_str(), nullptr, nullptr, __FILE__,
+                          __LINE__, [&row]() -> testing::Test* { return new ParityTest(row); });
   }
   return true;
 }();
@@ -171,7 +175,8 @@ TEST(Engine, ChunkSizes_GiveTheSameTokens) {
 TEST(Engine, ThreadCounts_GiveTheSameBits) {
   for (const ParityCase& row : ParityCases()) {
     if (row.name != "llama_q4_k" && row.name != "llama_group_7" && row.name != "qwen3moe") continue;
-    const std::string path = Folder().Make(std::string("threads-") + std::string(row.name), row.model);
+    const std::string path =
+        Folder().Make(std::string("threads-") + std::string(row.name), row.model);
     const auto prompt = RandomPrompt(row.model.vocabulary, kPromptTokens, 13);
     const std::vector<int32_t> continuation = {1, 2, 3, 4};
     const auto one = RunOurs(*MakeEngine(path, 1, 128, FormId::kF16), prompt, continuation);
@@ -204,7 +209,8 @@ TEST(Engine, BatchedSteps_GiveTheSameTokensAsSingleOnes) {
     ASSERT_TRUE(logits);
     for (size_t i = 0; i < next.size(); ++i) next[i] = ArgMax(logits->subspan(i * 512, 512));
   }
-  for (size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(got[i], GreedyOurs(*engine, prompts[i], 16)) << i;
+  for (size_t i = 0; i < prompts.size(); ++i)
+    EXPECT_EQ(got[i], GreedyOurs(*engine, prompts[i], 16)) << i;
 }
 
 TEST(Engine, FeedAll_GivesTheLogitsOfEveryToken) {
@@ -246,7 +252,8 @@ TEST(Engine, Fork_LeavesTheOriginalUntouched) {
   EXPECT_TRUE(std::equal(logits->begin(), logits->end(), expected.begin(), expected.end()));
 }
 
-// With one layer, a row sees exactly the window: what lies before cannot change a bit, what lies inside must.
+// With one layer, a row sees exactly the window: what lies before cannot change a bit, what lies
+// inside must.
 TEST(Engine, SlidingWindow_IsHonoured) {
   const std::string path = Folder().Make(
       "window", {.architecture = MakeArchitecture::kPhi3, .layers = 1, .sliding_window = 64});
