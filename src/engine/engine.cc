@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "base/log.h"
 #include "engine/step.h"
 #include "model/weights.h"
 
@@ -154,6 +155,11 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   e.file = std::make_unique<GgufFile>(std::move(file));
   PITH_ASSIGN(const ModelShape shape, ReadModelShape(*e.file));
   PITH_TRY(FillDefaults(&e.options, shape));
+  if (e.options.context > shape.context) {
+    Log(LogLevel::kWarning, "a context of " + std::to_string(e.options.context) +
+                                " tokens is beyond the " + std::to_string(shape.context) +
+                                " that the model was trained for: expect worse text there");
+  }
   PITH_ASSIGN(e.tokenizer, Tokenizer::Load(*e.file));
   if (e.tokenizer->vocabulary_size() != shape.vocabulary) {
     return InputError("the tokenizer has " + std::to_string(e.tokenizer->vocabulary_size()) +

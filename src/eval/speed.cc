@@ -149,6 +149,13 @@ Status FillDefaults(SpeedOptions* options, const ModelShape& shape) {
                       options->model_path, "Give shorter ones with --ctx and -n.");
   }
   std::sort(options->contexts.begin(), options->contexts.end());
+  // Also keeps libllama from setting aside a cache of any size that somebody types.
+  if (uint64_t{options->contexts.back()} + options->decode_tokens > shape.context) {
+    return InputError("a context of " + std::to_string(options->contexts.back()) + " and " +
+                          std::to_string(options->decode_tokens) +
+                          " decoded tokens is beyond the model's " + std::to_string(shape.context),
+                      options->model_path, "Give shorter ones with --ctx and -n.");
+  }
   if (options->threads.empty()) {
     options->threads = {static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
   }
