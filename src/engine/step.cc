@@ -250,6 +250,10 @@ Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
   result_.resize(input.outputs.size() * model_.params().vocabulary);
   if (logits_ != nullptr) {
     ggml_backend_tensor_get(logits_, result_.data(), 0, result_.size() * sizeof(float));
+    if (!std::all_of(result_.begin(), result_.end(), [](float x) { return std::isfinite(x); })) {
+      return Failure("the model computes values that are not numbers", model_.params().architecture,
+                     "Its file is probably damaged.");
+    }
   }
   return std::span<const float>(result_);
 }

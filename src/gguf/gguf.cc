@@ -17,7 +17,7 @@ tl::unexpected<Error> Missing(std::string_view key, const std::string& where) {
 }
 
 std::string TypeTitle(const GgufValue& value) {
-  const std::string name(GgufTypeName(value.type));
+  std::string name(GgufTypeName(value.type));
   if (value.type != GgufType::kArray) return name;
   return name + " of " + std::string(GgufTypeName(std::get<GgufArray>(value.value).type));
 }

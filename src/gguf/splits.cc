@@ -1,6 +1,7 @@
 // GgufFile::Open: one file, or the parts of a model that was split (NAME-00001-of-00003.gguf and so
 // on).
-#include <cstdio>
+#include <fmt/format.h>
+
 #include <unordered_set>
 #include <utility>
 
@@ -14,10 +15,7 @@ namespace {
 constexpr uint64_t kMaxParts = 65535;  // split.count is 16 bits wide
 
 std::string PartSuffix(uint64_t part, uint64_t count) {
-  char text[64];
-  std::snprintf(text, sizeof text, "-%05llu-of-%05llu.gguf",
-                static_cast<unsigned long long>(part + 1), static_cast<unsigned long long>(count));
-  return text;
+  return fmt::format("-{:05}-of-{:05}.gguf", part + 1, count);
 }
 
 // Checks that the first part was named and returns the name without its number.

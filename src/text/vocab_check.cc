@@ -15,24 +15,24 @@
 namespace pith {
 namespace {
 
-constexpr std::string_view kModelKey = "tokenizer.ggml.model";
-constexpr std::string_view kPreKey = "tokenizer.ggml.pre";
-constexpr std::string_view kTokensKey = "tokenizer.ggml.tokens";
-constexpr std::string_view kScoresKey = "tokenizer.ggml.scores";
-constexpr std::string_view kTypesKey = "tokenizer.ggml.token_type";
-constexpr std::string_view kMergesKey = "tokenizer.ggml.merges";
+constexpr const char* kModelKey = "tokenizer.ggml.model";
+constexpr const char* kPreKey = "tokenizer.ggml.pre";
+constexpr const char* kTokensKey = "tokenizer.ggml.tokens";
+constexpr const char* kScoresKey = "tokenizer.ggml.scores";
+constexpr const char* kTypesKey = "tokenizer.ggml.token_type";
+constexpr const char* kMergesKey = "tokenizer.ggml.merges";
 
 // Those that decide about the text around a prompt and about where generation ends.
-constexpr std::array<std::string_view, 11> kSpecialTokenKeys = {
+constexpr std::array<const char*, 11> kSpecialTokenKeys = {
     "tokenizer.ggml.bos_token_id",     "tokenizer.ggml.eos_token_id",
     "tokenizer.ggml.eot_token_id",     "tokenizer.ggml.eom_token_id",
     "tokenizer.ggml.unknown_token_id", "tokenizer.ggml.fim_pre_token_id",
     "tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.fim_mid_token_id",
     "tokenizer.ggml.fim_pad_token_id", "tokenizer.ggml.fim_rep_token_id",
     "tokenizer.ggml.fim_sep_token_id"};
-constexpr std::array<std::string_view, 3> kFlagKeys = {"tokenizer.ggml.add_bos_token",
-                                                       "tokenizer.ggml.add_eos_token",
-                                                       "tokenizer.ggml.add_space_prefix"};
+constexpr std::array<const char*, 3> kFlagKeys = {"tokenizer.ggml.add_bos_token",
+                                                  "tokenizer.ggml.add_eos_token",
+                                                  "tokenizer.ggml.add_space_prefix"};
 
 // Pre-tokenizers that work on raw text instead of the byte alphabet: libllama asserts that their
 // words hold no space.
@@ -56,10 +56,10 @@ class Checker {
     PITH_TRY(CheckScores());
     PITH_TRY(CheckMerges());
     PITH_TRY(CheckSpecialTokens());
-    for (const std::string_view key : kFlagKeys) {
+    for (const char* key : kFlagKeys) {
       if (file_.Find(key) == nullptr) continue;
       PITH_ASSIGN(const bool flag, file_.BoolOr(key, false));
-      gguf_set_val_bool(vocabulary_.get(), key.data(), flag);
+      gguf_set_val_bool(vocabulary_.get(), key, flag);
     }
     PITH_TRY(CopyString("general.architecture"));
     // libllama reads the name: "phi3" in it changes how special tokens strip spaces.
@@ -73,17 +73,17 @@ class Checker {
                       std::string(kReconvert));
   }
 
-  Status CopyString(std::string_view key) {
+  Status CopyString(const char* key) {
     PITH_ASSIGN(const std::string_view value, file_.String(key));
-    gguf_set_val_str(vocabulary_.get(), key.data(), std::string(value).c_str());
+    gguf_set_val_str(vocabulary_.get(), key, std::string(value).c_str());
     return {};
   }
 
-  void CopyStrings(std::string_view key, const std::vector<std::string>& strings) {
+  void CopyStrings(const char* key, const std::vector<std::string>& strings) {
     std::vector<const char*> pointers;
     pointers.reserve(strings.size());
     for (const std::string& s : strings) pointers.push_back(s.c_str());
-    gguf_set_arr_str(vocabulary_.get(), key.data(), pointers.data(), pointers.size());
+    gguf_set_arr_str(vocabulary_.get(), key, pointers.data(), pointers.size());
   }
 
   Status CheckModel() {
@@ -151,8 +151,7 @@ class Checker {
       }
       copy.push_back(static_cast<int32_t>(types[i]));
     }
-    gguf_set_arr_data(vocabulary_.get(), kTypesKey.data(), GGUF_TYPE_INT32, copy.data(),
-                      copy.size());
+    gguf_set_arr_data(vocabulary_.get(), kTypesKey, GGUF_TYPE_INT32, copy.data(), copy.size());
     return {};
   }
 
@@ -174,7 +173,7 @@ class Checker {
         return Bad(fmt::format("the score of token {} is not a number", i), kScoresKey);
       }
     }
-    gguf_set_arr_data(vocabulary_.get(), kScoresKey.data(), GGUF_TYPE_FLOAT32, scores.data(),
+    gguf_set_arr_data(vocabulary_.get(), kScoresKey, GGUF_TYPE_FLOAT32, scores.data(),
                       scores.size());
     return {};
   }
@@ -198,7 +197,7 @@ class Checker {
   }
 
   Status CheckSpecialTokens() {
-    for (const std::string_view key : kSpecialTokenKeys) {
+    for (const char* key : kSpecialTokenKeys) {
       if (file_.Find(key) == nullptr) continue;
       PITH_ASSIGN(const uint64_t id, file_.Integer(key));
       if (id >= tokens_.size()) {
@@ -206,7 +205,7 @@ class Checker {
                                tokens_.size()),
                    key);
       }
-      gguf_set_val_u32(vocabulary_.get(), key.data(), static_cast<uint32_t>(id));
+      gguf_set_val_u32(vocabulary_.get(), key, static_cast<uint32_t>(id));
     }
     return {};
   }
