@@ -33,6 +33,8 @@ struct Engine::Impl {
   Status CheckMemory(size_t num_tokens) const;
   Status AddRows(Sequence& sequence, std::span<const int32_t> tokens);
   Result<std::span<const float>> RunRows(std::span<Sequence* const> sequences);
+  Result<std::span<const float>> RunChunk(Sequence& sequence, std::span<const int32_t> tokens,
+                                          size_t num_outputs);
 };
 
 namespace {
@@ -144,6 +146,19 @@ Result<std::span<const float>> Engine::Impl::RunRows(std::span<Sequence* const> 
   return logits;
 }
 
+// One chunk of one sequence; the logits of its last `num_outputs` rows.
+Result<std::span<const float>> Engine::Impl::RunChunk(Sequence& sequence,
+                                                      std::span<const int32_t> tokens,
+                                                      size_t num_outputs) {
+  rows = {};
+  PITH_TRY(AddRows(sequence, tokens));
+  rows.outputs.resize(num_outputs);
+  std::iota(rows.outputs.begin(), rows.outputs.end(),
+            static_cast<int32_t>(tokens.size() - num_outputs));
+  Sequence* const one[] = {&sequence};
+  return RunRows(one);
+}
+
 Engine::Engine() : impl_(std::make_unique<Impl>()) {}
 Engine::~Engine() = default;
 
@@ -204,12 +219,9 @@ Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const 
   std::span<const float> logits;
   for (size_t done = 0; done < tokens.size();) {
     const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
-    impl_->rows = {};
-    PITH_TRY(impl_->AddRows(sequence, tokens.subspan(done, count)));
+    const size_t outputs = done + count == tokens.size() ? 1 : 0;
+    PITH_ASSIGN(logits, impl_->RunChunk(sequence, tokens.subspan(done, count), outputs));
     done += count;
-    if (done == tokens.size()) impl_->rows.outputs = {static_cast<int32_t>(count) - 1};
-    Sequence* const one[] = {&sequence};
-    PITH_ASSIGN(logits, impl_->RunRows(one));
     if (progress && !progress(done, tokens.size()) && done < tokens.size()) {
       return Failure("interrupted");
     }
@@ -246,12 +258,8 @@ Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const i
   std::vector<float> all;
   for (size_t done = 0; done < tokens.size();) {
     const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
-    impl_->rows = {};
-    PITH_TRY(impl_->AddRows(sequence, tokens.subspan(done, count)));
-    impl_->rows.outputs.resize(count);
-    std::iota(impl_->rows.outputs.begin(), impl_->rows.outputs.end(), 0);
-    Sequence* const one[] = {&sequence};
-    PITH_ASSIGN(const std::span<const float> logits, impl_->RunRows(one));
+    PITH_ASSIGN(const std::span<const float> logits,
+                impl_->RunChunk(sequence, tokens.subspan(done, count), count));
     all.insert(all.end(), logits.begin(), logits.end());
     done += count;
   }
