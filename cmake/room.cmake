@@ -24,9 +24,10 @@ function(pith_test name)
                        TIMEOUT 600 PROCESSORS ${ARG_PROCESSORS} LABELS "${ARG_LABELS}")
 endfunction()
 
-function(pith_room name)
+function(pith_room folder)
   cmake_parse_arguments(ARG "" "TEST_PROCESSORS" "DEPS;TEST_DEPS;BENCH_DEPS" ${ARGN})
-  set(dir ${PROJECT_SOURCE_DIR}/src/${name})
+  set(dir ${PROJECT_SOURCE_DIR}/src/${folder})
+  string(REPLACE "/" "_" name ${folder})  # eval/task is the library pith_eval_task
   file(GLOB sources CONFIGURE_DEPENDS ${dir}/*.cc ${dir}/ref/*.cc)
   file(GLOB tests CONFIGURE_DEPENDS ${dir}/*_test.cc)
   file(GLOB benches CONFIGURE_DEPENDS ${dir}/*_bench.cc)

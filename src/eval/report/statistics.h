@@ -1,0 +1,61 @@
+// Averages, intervals and paired comparisons over item records.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "eval/report/record.h"
+
+namespace pith {
+
+struct Interval {
+  double low = 0, high = 0;
+};
+// 95 % by bootstrap over items: 1,000 resamples, fixed seed, percentiles by linear interpolation.
+// One value: that value twice.
+Interval BootstrapMean(std::span<const double> values);
+
+// Scores in percent, rounded to two decimals as the benchmarks do.
+struct CellSummary {
+  std::string model, task, recipe;
+  std::optional<std::string> budget;
+  bool query_aware = false;
+  uint32_t length = 0;
+  uint64_t items = 0, nulls = 0;
+  double score = 0;
+  Interval interval;
+  // Against the full cache on the same items; empty if it was not run on all of them.
+  std::optional<double> delta;
+  std::optional<Interval> delta_interval;
+  uint64_t wins = 0, ties = 0, losses = 0;
+  // Means over items.
+  double saving = 0, allocated = 0, peak = 0, full_f16 = 0, entries_share = 0;
+  // Medians over items.
+  double first_token_ms = 0, decode_tokens_per_second = 0;
+  uint64_t resident_bytes = 0;  // the highest
+  // Likelihood tasks.
+  std::optional<double> perplexity, perplexity_error, divergence_mean, divergence_p99, same_top;
+};
+
+// One row per (model, task, length, recipe, budget, protocol), in the order of first appearance.
+std::vector<CellSummary> Summarize(std::span<const ItemRecord> items);
+
+// One row per (model, recipe, budget, protocol, length, suite): the unweighted mean over the
+// suite's tasks, the suite being what stands before '/' in their names. `task` holds the suite's
+// name.
+std::vector<CellSummary> SuiteMeans(std::span<const CellSummary> cells);
+
+// The same items in two files: wins, ties and losses of the second, mean difference and interval.
+struct PairedComparison {
+  uint64_t items = 0, only_first = 0, only_second = 0, wins = 0, ties = 0, losses = 0;
+  double first_score = 0, second_score = 0, difference = 0;  // percent
+  Interval interval;
+};
+// Pairs by (task, length, id, seed, protocol) within each (task); recipes must be single in both.
+Result<PairedComparison> ComparePaired(std::span<const ItemRecord> first,
+                                       std::span<const ItemRecord> second);
+
+}  // namespace pith
