@@ -79,13 +79,17 @@ struct RunRecord {
 
 nlohmann::ordered_json ToJson(const ItemRecord& record);
 nlohmann::ordered_json ToJson(const RunRecord& record);
+// The record as its line of the file, with line end. Bytes that are no UTF-8 (a prediction may end
+// inside a character) become U+FFFD.
+std::string ToLine(const nlohmann::ordered_json& record);
 
 struct ResultFile {
   std::vector<RunRecord> runs;
   std::vector<ItemRecord> items;
 };
-// Reads a results file. Input error with the line number for a line that is no record; a last line
-// without line end (an interrupted write) is left out, and `torn` says so.
+// Reads a results file. Input error with the line number for a line that is no record, lacks a
+// field or has one that is not known here; a last line without line end (an interrupted write) is
+// left out, and `torn` says so.
 Result<ResultFile> ReadResults(const std::string& path, bool* torn = nullptr);
 
 }  // namespace pith
