@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "engine/step.h"
 #include "model/weights.h"
@@ -22,6 +23,9 @@ struct Engine::Impl {
   std::unique_ptr<PagePool> pool;
   std::unique_ptr<StepRunner> runner;
   uint64_t model_hash = 0;
+  PlannedRun keep_all;  // `full` in the options' forms
+
+  CacheSpec SpecFor(const Plan& plan) const;
 
   // What one step of Feed, Step and FeedAll has in common.
   struct Rows {
@@ -30,7 +34,7 @@ struct Engine::Impl {
   } rows;
 
   Status CheckTokens(const Sequence& sequence, std::span<const int32_t> tokens) const;
-  Status CheckMemory(size_t num_tokens) const;
+  Status CheckMemory(const Sequence& sequence, size_t num_tokens) const;
   Status AddRows(Sequence& sequence, std::span<const int32_t> tokens);
   Result<std::span<const float>> RunRows(std::span<Sequence* const> sequences);
   Result<std::span<const float>> RunChunk(Sequence& sequence, std::span<const int32_t> tokens,
@@ -106,10 +110,11 @@ Status Engine::Impl::CheckTokens(const Sequence& sequence, std::span<const int32
 
 // Refuses growth that would make the system run out of memory: pages are handed out lazily, so that
 // the system would say yes now and kill the process later.
-Status Engine::Impl::CheckMemory(size_t num_tokens) const {
+Status Engine::Impl::CheckMemory(const Sequence& sequence, size_t num_tokens) const {
   const ModelShape& s = model->shape();
-  const double bits = s.key_dim * options.key_form->bits_per_value +
-                      s.value_dim * options.value_form->bits_per_value;
+  const CacheSpec& spec = sequence.cache.spec();
+  const double bits =
+      s.key_dim * spec.keys.form->bits_per_value + s.value_dim * spec.values.form->bits_per_value;
   const auto bytes = static_cast<uint64_t>(bits / 8.0 * s.num_layers * s.num_kv_heads *
                                            static_cast<double>(num_tokens));
   const uint64_t spare = pool->allocated_bytes() - pool->used_bytes();
@@ -183,6 +188,8 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   }
   PITH_ASSIGN(e.model, Model::Load(*e.file, {e.options.repack, e.options.context}));
   PITH_ASSIGN(e.model_hash, HashModel(*e.file, e.model->params()));
+  PITH_ASSIGN(e.keep_all.plan, ParseRecipe("mixed(k=" + std::string(e.options.key_form->name) +
+                                           ",v=" + std::string(e.options.value_form->name) + ")"));
   e.pool = std::make_unique<PagePool>(e.options.cache_limit_bytes);
   e.runner = std::make_unique<StepRunner>(*e.model, e.options.num_threads);
   PITH_TRY(e.runner->Reserve(std::min(e.options.chunk, e.options.context)));
@@ -197,25 +204,58 @@ PagePool& Engine::pool() { return *impl_->pool; }
 uint64_t Engine::model_hash() const { return impl_->model_hash; }
 void Engine::Pause() { impl_->runner->Pause(); }
 
-CacheSpec Engine::cache_spec() const {
-  const ModelShape& s = impl_->model->shape();
+CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
+  const ModelShape& s = model->shape();
   CacheSpec spec;
   spec.num_layers = s.num_layers;
   spec.num_kv_heads = s.num_kv_heads;
-  spec.keys = {impl_->options.key_form, s.key_dim, OwnerScope::kHead};
-  spec.values = {impl_->options.value_form, s.value_dim, OwnerScope::kHead};
+  spec.keys = {plan.key_form, s.key_dim, OwnerScope::kHead};
+  spec.values = {plan.value_form, s.value_dim, OwnerScope::kHead};
   return spec;
 }
 
-Sequence Engine::NewSequence() {
-  return Sequence{SequenceCache(impl_->pool.get(), cache_spec()), {}};
+CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
+
+bool SharesPrefill(const PlannedRun& a, const PlannedRun& b) {
+  return a.plan.key_form == b.plan.key_form && a.plan.value_form == b.plan.value_form;
 }
+
+Sequence Engine::NewSequence() {
+  return Sequence{SequenceCache(impl_->pool.get(), cache_spec()), {}, impl_->keep_all};
+}
+
+Result<Sequence> Engine::NewSequence(const PlannedRun& kv) { return NewSequence({&kv, 1}); }
+
+Result<Sequence> Engine::NewSequence(std::span<const PlannedRun> kvs) {
+  PITH_CHECK(!kvs.empty());
+  for (const PlannedRun& kv : kvs) {
+    if (!SharesPrefill(kv, kvs[0])) {
+      return InputError("\"" + kv.plan.canonical + "\" and \"" + kvs[0].plan.canonical +
+                            "\" do not read a prompt in the same way",
+                        "recipe", "Give each of them its own sequence.");
+    }
+  }
+  return Sequence{SequenceCache(impl_->pool.get(), impl_->SpecFor(kvs[0].plan)), {}, kvs[0]};
+}
+
+Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
+  if (!SharesPrefill(prompt.kv, kv)) {
+    return InputError("the prompt was read for \"" + prompt.kv.plan.canonical + "\", not for \"" +
+                          kv.plan.canonical + "\"",
+                      "recipe", "Read it again for this recipe.");
+  }
+  Sequence fork = prompt.Fork();
+  fork.kv = kv;
+  return fork;
+}
+
+Status Engine::Compress(Sequence&) { return {}; }  // `full` is the only method so far
 
 Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const int32_t> tokens,
                                             const FeedProgress& progress) {
   if (tokens.empty()) return InputError("there is nothing to read", "", "Give a text.");
   PITH_TRY(impl_->CheckTokens(sequence, tokens));
-  PITH_TRY(impl_->CheckMemory(tokens.size()));
+  PITH_TRY(impl_->CheckMemory(sequence, tokens.size()));
   std::span<const float> logits;
   for (size_t done = 0; done < tokens.size();) {
     const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
@@ -254,7 +294,7 @@ Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences
 
 Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const int32_t> tokens) {
   PITH_TRY(impl_->CheckTokens(sequence, tokens));
-  PITH_TRY(impl_->CheckMemory(tokens.size()));
+  PITH_TRY(impl_->CheckMemory(sequence, tokens.size()));
   std::vector<float> all;
   for (size_t done = 0; done < tokens.size();) {
     const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);

@@ -14,6 +14,7 @@
 #include "cache/page.h"
 #include "gguf/gguf.h"
 #include "model/model.h"
+#include "recipe/budget.h"
 #include "text/tokenizer.h"
 
 namespace pith {
@@ -23,19 +24,24 @@ struct EngineOptions {
   uint32_t context = 0;            // tokens; 0: what the model was trained for
   int num_threads = 0;             // 0: all cores
   uint32_t chunk = 512;            // prompt tokens per step
-  const Form* key_form = nullptr;  // nullptr: f16
+  const Form* key_form = nullptr;  // of NewSequence() without a recipe; nullptr: f16
   const Form* value_form = nullptr;
   uint64_t cache_limit_bytes = 0;  // of the page pool; 0: no limit
   bool repack = true;              // let ggml rearrange weights where that is faster
 };
 
-// One text being read or written: its tokens and its cache.
+// One text being read or written: its tokens, its cache, and how that is kept.
 struct Sequence {
   SequenceCache cache;
   std::vector<int32_t> tokens;  // all tokens fed so far; the next position is tokens.size()
+  PlannedRun kv;
 
-  Sequence Fork() const { return Sequence{cache.Fork(), tokens}; }
+  Sequence Fork() const { return Sequence{cache.Fork(), tokens, kv}; }
 };
+
+// Whether the two runs read a prompt in the same way, so that one reading serves both: they differ
+// at most in what happens after it.
+bool SharesPrefill(const PlannedRun& a, const PlannedRun& b);
 
 // Called after every chunk of a prompt with tokens done and in all. Return false to stop: Feed then
 // fails with kFailure "interrupted" and the sequence holds the chunks done so far.
@@ -55,7 +61,20 @@ class Engine {
   uint64_t model_hash()
       const;  // architecture, hyper-parameters, vocabulary, norm tensors (design 8.4)
 
+  // A sequence that keeps everything, in the options' forms.
   Sequence NewSequence();
+  // One that is kept as `kv` says: its forms, stages and budget.
+  Result<Sequence> NewSequence(const PlannedRun& kv);
+  // One prompt for several runs that share their prefill; input error if two of them do not. It is
+  // fed and then forked with ForkAs for each of them.
+  Result<Sequence> NewSequence(std::span<const PlannedRun> kvs);
+  // A fork of a fed prompt, kept as `kv` from now on; not compressed yet. Input error if `kv` was
+  // none of the runs that the prompt was made for.
+  Result<Sequence> ForkAs(const Sequence& prompt, const PlannedRun& kv);
+
+  // The end of a prompt, or of a turn: compresses the cache as the sequence's recipe says. Nothing
+  // happens to a recipe that keeps everything.
+  Status Compress(Sequence& sequence);
 
   // Feeds `tokens` in chunks; the logits of the last one, [vocabulary], valid until the next call.
   // Input error if they do not fit the context or are not in the vocabulary; kFailure if the cache

@@ -234,9 +234,10 @@ Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path) {
   PITH_ASSIGN(SequenceCache cache,
               SequenceCache::Load(&engine.pool(), engine.cache_spec(), cache_bytes, path));
   if (!EveryHeadHolds(cache, tokens.size())) return Damaged(path);
-  return Snapshot{{std::move(cache), std::move(tokens)},
-                  std::move(sampler),
-                  std::move(logits),
+  Sequence sequence = engine.NewSequence();
+  sequence.cache = std::move(cache);
+  sequence.tokens = std::move(tokens);
+  return Snapshot{std::move(sequence), std::move(sampler), std::move(logits),
                   std::string(note.begin(), note.end())};
 }
 
