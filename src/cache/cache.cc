@@ -147,10 +147,10 @@ SequenceCache::SequenceCache(PagePool* pool, const CacheSpec& spec)
     : impl_(std::make_unique<Impl>(pool, std::make_shared<const CachePlan>(spec))) {
   const CachePlan& plan = *impl_->plan;
   for (size_t i = 0; i < plan.key_map.owner_of_list.size(); ++i) {
-    impl_->key_lists.emplace_back(pool, &plan.key_layout);
+    impl_->key_lists.emplace_back(pool, &plan.key_layout, &impl_->held);
   }
   for (size_t i = 0; i < plan.value_map.owner_of_list.size(); ++i) {
-    impl_->value_lists.emplace_back(pool, &plan.value_layout);
+    impl_->value_lists.emplace_back(pool, &plan.value_layout, &impl_->held);
   }
 }
 
@@ -198,6 +198,20 @@ std::span<const HeadView> SequenceCache::Heads(uint32_t layer) const {
   return std::span(impl_->heads).subspan(impl_->HeadNumber(layer, 0), spec().num_kv_heads);
 }
 
+void SequenceCache::ReadKeys(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                             float* rows) const {
+  ReadRows(Head(layer, kv_head), Side::kKeys, first, count, rows);
+}
+
+void SequenceCache::ReadValues(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                               float* rows) const {
+  ReadRows(Head(layer, kv_head), Side::kValues, first, count, rows);
+}
+
+void SequenceCache::Positions(uint32_t layer, uint32_t kv_head, std::span<int32_t> out) const {
+  ReadPositions(Head(layer, kv_head), out);
+}
+
 Result<std::span<std::byte>> SequenceCache::SideUnit(std::string_view name, uint32_t layer,
                                                      uint32_t kv_head, uint64_t unit) {
   const uint32_t head = impl_->HeadNumber(layer, kv_head);
@@ -215,8 +229,13 @@ Result<std::span<std::byte>> SequenceCache::SideUnit(std::string_view name, uint
 
 SequenceCache SequenceCache::Fork() const {
   auto fork = std::make_unique<Impl>(impl_->pool, impl_->plan);
-  for (const PageList& list : impl_->key_lists) fork->key_lists.push_back(list.Fork());
-  for (const PageList& list : impl_->value_lists) fork->value_lists.push_back(list.Fork());
+  fork->held.peak = impl_->held.peak;
+  for (const PageList& list : impl_->key_lists) {
+    fork->key_lists.push_back(list.Fork(&fork->held));
+  }
+  for (const PageList& list : impl_->value_lists) {
+    fork->value_lists.push_back(list.Fork(&fork->held));
+  }
   fork->RefreshHeads(0, spec().num_layers);
   return SequenceCache(std::move(fork));
 }
@@ -242,6 +261,8 @@ CacheUsage SequenceCache::Usage() const {
       usage.metadata += list.MetadataBytes();
     }
   }
+  usage.held = impl_->held.now;
+  usage.held_peak = impl_->held.peak;
   usage.allocated = impl_->pool->allocated_bytes();
   usage.peak = impl_->pool->peak_bytes();
   return usage;
@@ -260,6 +281,7 @@ CacheUsage SequenceCache::Usage(uint32_t layer, uint32_t kv_head) const {
   };
   add(impl_->KeysOf(head), plan.key_map);
   add(impl_->ValuesOf(head), plan.value_map);
+  usage.held = usage.allocated;
   return usage;
 }
 

@@ -47,9 +47,15 @@ struct CacheSpec {
 
 // Exact, always on. All in bytes.
 struct CacheUsage {
-  uint64_t entries = 0;    // key/value pairs held, over all layers and KV heads
-  uint64_t logical = 0;    // entries at their stored size
-  uint64_t metadata = 0;   // explicit positions, side blocks, page tables
+  uint64_t entries = 0;   // key/value pairs held, over all layers and KV heads
+  uint64_t logical = 0;   // entries at their stored size
+  uint64_t metadata = 0;  // explicit positions, side blocks, page tables
+  // The pool's blocks that this sequence refers to: its pages with all their room, side blocks and
+  // positions; shared pages in full.
+  uint64_t held = 0;
+  // The highest `held` ever, memory that a step needs for a moment included, of this sequence and,
+  // up to the fork, of the one that it was forked from.
+  uint64_t held_peak = 0;
   uint64_t allocated = 0;  // what the pool holds from the system for pages, free pages included
   uint64_t peak = 0;       // the highest `allocated` so far
   double Fragmentation() const { return logical ? double(allocated) / double(logical) : 1.0; }
@@ -84,7 +90,16 @@ class SequenceCache {
   void WriteValues(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
                    const float* rows, size_t row_stride);
 
-  // Valid until the next Extend, Truncate, assignment or destruction.
+  // What methods score by: entries [first, first + count) decoded to rows [count][dim], and the
+  // positions of all entries, [num_entries], ascending. Threads may read at the same time as long
+  // as nobody changes the sequence. The same from a view: ReadRows and ReadPositions (view.h).
+  void ReadKeys(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                float* rows) const;
+  void ReadValues(uint32_t layer, uint32_t kv_head, uint64_t first, uint32_t count,
+                  float* rows) const;
+  void Positions(uint32_t layer, uint32_t kv_head, std::span<int32_t> out) const;
+
+  // Valid until the next Extend, Keep, Truncate, assignment or destruction.
   HeadView Head(uint32_t layer, uint32_t kv_head) const;
   std::span<const HeadView> Heads(uint32_t layer) const;  // [num_kv_heads]
 
@@ -96,14 +111,23 @@ class SequenceCache {
   // A second sequence with the same entries; pages are shared until one side writes.
   SequenceCache Fork() const;
 
+  // Keeps exactly the entries at these ascending indices of a head, with their positions and stored
+  // bytes unchanged; the memory of all others goes back to the system. A side unit of an entry goes
+  // with it; a unit of a block becomes zero unless all its entries stay where they are. Works in
+  // place: memory is needed for positions that were implicit (4 bytes per kept entry) and for
+  // shared pages that change. Fails (kFailure, "no memory for the cache") without any change. Main
+  // thread only. With a wider scope, keys and values must have the same one, and the call for the
+  // first head keeps the entries for all that the list serves.
+  Status Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries);
+
   // Keeps the entries whose position is below `end_position`; frees the pages behind.
   void Truncate(int32_t end_position);
 
   // Pages shared with forks are counted in full; `allocated` and `peak` are those of the whole
   // pool.
   CacheUsage Usage() const;
-  // Of one head: `allocated` is the bytes of its pages, `peak` is 0. Shared lists count with their
-  // first head.
+  // Of one head: `allocated` and `held` are the bytes of its pages, the peaks are 0. Shared lists
+  // count with their first head.
   CacheUsage Usage(uint32_t layer, uint32_t kv_head) const;
 
   // Canonical bytes of the whole sequence (docs/save_format.md), appended to `out`, and back.

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/rng.h"
 #include "cache/cache.h"
 #include "cache/page.h"
 
@@ -107,12 +108,44 @@ void BM_Fragmentation(benchmark::State& state) {
   }
 }
 
+// Keep of one head of 32768 entries of 128 numbers in f16, a tenth or a half of them: scattered, or
+// the newest ones. Bytes per second are those of the entries kept, keys and values.
+void BM_Keep32k(benchmark::State& state) {
+  constexpr uint32_t kEntries = 32768, kWide = 128;
+  const auto percent = static_cast<uint32_t>(state.range(0));
+  const bool scattered = state.range(1) != 0;
+  const ListSpec list{.form = FindForm(FormId::kF16), .dim = kWide};
+  PagePool pool;
+  const std::vector<float> rows(size_t{kEntries} * kWide, 0.5f);
+  Rng rng(1);
+  std::vector<uint32_t> kept;
+  for (uint32_t i = 0; i < kEntries; ++i) {
+    if (scattered ? rng.Below(100) < percent : i >= kEntries / 100 * (100 - percent)) {
+      kept.push_back(i);
+    }
+  }
+  for (auto _ : state) {
+    state.PauseTiming();
+    SequenceCache cache(&pool, {.num_layers = 1, .num_kv_heads = 1, .keys = list, .values = list});
+    if (!cache.Extend(Positions(0, kEntries))) state.SkipWithError("no memory");
+    cache.WriteKeys(0, 0, 0, kEntries, rows.data(), kWide);
+    cache.WriteValues(0, 0, 0, kEntries, rows.data(), kWide);
+    state.ResumeTiming();
+    if (!cache.Keep(0, 0, kept)) state.SkipWithError("no memory");
+    state.PauseTiming();
+    cache.Truncate(0);
+    state.ResumeTiming();
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(kept.size()) * kWide * 2 * 2);
+}
+
 BENCHMARK(BM_ExtendOneTokenInsideAPage);
 BENCHMARK(BM_ExtendOneToken);
 BENCHMARK(BM_ExtendAndWriteOneToken);
 BENCHMARK(BM_ExtendChunk512);
 BENCHMARK(BM_ExtendAndWriteChunk512);
 BENCHMARK(BM_Fork4096);
+BENCHMARK(BM_Keep32k)->ArgNames({"percent", "scattered"})->ArgsProduct({{10, 50}, {0, 1}});
 BENCHMARK(BM_Fragmentation)->Arg(16)->Arg(40)->Arg(65)->Arg(100)->Arg(300)->Arg(1000)->Arg(4096);
 
 }  // namespace

@@ -15,9 +15,11 @@ namespace {
 
 using testing::Append;
 using testing::CheckEqual;
+using testing::KeepSome;
 using testing::Model;
 using testing::OwnerOf;
 using testing::RandomSpec;
+using testing::RecountHeld;
 using testing::WriteEntries;
 
 CacheSpec SmallSpec(FormId form = FormId::kF16) {
@@ -42,7 +44,7 @@ TEST(SequenceCache, OneByOne_GrowsThroughAllClassesAndKeepsContents) {
     PagePool pool;
     Rng rng(1);
     SequenceCache cache(&pool, SmallSpec(form->id));
-    Model model;
+    Model model(cache.spec());
     for (uint32_t n = 1; n <= 300; ++n) {
       ASSERT_TRUE(Append(&cache, &model, 1, 0, &rng));
       const HeadView head = cache.Head(1, 2);
@@ -103,12 +105,12 @@ TEST(SequenceCache, RandomOperations_EqualTheModel) {
     PagePool pool;
     const CacheSpec spec = RandomSpec(&rng);
     std::vector<std::pair<SequenceCache, Model>> all;
-    all.emplace_back(SequenceCache(&pool, spec), Model{});
+    all.emplace_back(SequenceCache(&pool, spec), Model(spec));
     const uint32_t counts[] = {1, 1, 1, 2, 3, 8, 17, 64, 100, 128, 150, 300};
     for (int step = 0; step < 40; ++step) {
       const uint32_t chosen = rng.Below(static_cast<uint32_t>(all.size()));
       auto& [cache, model] = all[chosen];
-      switch (rng.Below(10)) {
+      switch (rng.Below(12)) {
         case 0:
           if (all.size() < 4) {
             SequenceCache fork = cache.Fork();
@@ -117,10 +119,10 @@ TEST(SequenceCache, RandomOperations_EqualTheModel) {
           }
           break;
         case 1: {
-          const int32_t last = model.entries.empty() ? 0 : model.entries.back().position;
-          const auto end = static_cast<int32_t>(rng.Below(static_cast<uint32_t>(last) + 3));
-          cache.Truncate(end);
-          model.Truncate(spec, end);
+          const auto end = static_cast<uint32_t>(model.last_position() + 3);
+          const auto keep_before = static_cast<int32_t>(rng.Below(end));
+          cache.Truncate(keep_before);
+          model.Truncate(keep_before);
           break;
         }
         case 2:
@@ -136,13 +138,14 @@ TEST(SequenceCache, RandomOperations_EqualTheModel) {
         }
         case 4:
         case 5:
-          if (!spec.side_blocks.empty() && !model.entries.empty()) {
+          if (!spec.side_blocks.empty()) {
             const auto b = rng.Below(static_cast<uint32_t>(spec.side_blocks.size()));
             const SideBlock& block = spec.side_blocks[b];
             const uint32_t layer = rng.Below(spec.num_layers);
             const uint32_t head = rng.Below(spec.num_kv_heads);
-            const uint64_t unit =
-                rng.Below(static_cast<uint32_t>(model.entries.size())) / block.entries_per_unit;
+            const auto size = static_cast<uint32_t>(model.heads[layer][head].size());
+            if (size == 0) break;
+            const uint64_t unit = rng.Below(size) / block.entries_per_unit;
             const auto bytes = cache.SideUnit(block.name, layer, head, unit);
             ASSERT_TRUE(bytes);
             ASSERT_EQ(bytes->size(), block.bytes);
@@ -151,11 +154,17 @@ TEST(SequenceCache, RandomOperations_EqualTheModel) {
                                                                               bytes->end()};
           }
           break;
+        case 6:
+        case 7:
+          ASSERT_TRUE(KeepSome(&cache, &model, &rng));
+          break;
         default:
           ASSERT_TRUE(Append(&cache, &model, counts[rng.Below(12)], rng.Below(3) * 10, &rng));
       }
-      if (step % 8 == 7) {
-        for (const auto& [c, m] : all) CheckEqual(c, m);
+      for (const auto& [c, m] : all) {
+        ASSERT_EQ(c.Usage().held, RecountHeld(c));
+        ASSERT_LE(c.Usage().held, c.Usage().held_peak);
+        if (step % 8 == 7) CheckEqual(c, m);
       }
       if (HasFatalFailure()) return;
     }
@@ -172,7 +181,7 @@ TEST(SequenceCache, ForkChangeDrop_LeavesTheOriginalBitIdentical) {
   CacheSpec spec = SmallSpec();
   spec.side_blocks = {{.name = "score", .side = Side::kKeys, .bytes = 4}};
   SequenceCache cache(&pool, spec);
-  Model model;
+  Model model(cache.spec());
   ASSERT_TRUE(Append(&cache, &model, 200, 5, &rng));
   const std::vector<std::byte> before = Saved(cache);
   const uint64_t used = pool.used_bytes();
@@ -200,7 +209,7 @@ TEST(SequenceCache, LimitReached_ExtendFailsAndChangesNothing) {
     PagePool pool(limit);
     Rng rng(limit);
     SequenceCache cache(&pool, SmallSpec(FormId::kF32));
-    Model model;
+    Model model(cache.spec());
     for (const uint32_t count : {5u, 20u, 100u, 300u, 1u, 64u}) {
       const std::vector<std::byte> before = Saved(cache);
       const uint64_t used = pool.used_bytes(), allocated = pool.allocated_bytes();
@@ -231,17 +240,17 @@ TEST(SequenceCache, LimitReached_ForkFailsAloneAndTruncateStillWorks) {
   PagePool pool(20 * 4096);
   Rng rng(9);
   SequenceCache cache(&pool, SmallSpec(FormId::kF32));  // 12 lists, 384 bytes per page of 8
-  Model model;
+  Model model(cache.spec());
   while (Append(&cache, &model, 1, 0, &rng)) {
   }
-  ASSERT_GT(model.entries.size(), 8u);
+  ASSERT_GT(model.size(), 8u);
   SequenceCache fork = cache.Fork();
   Model fork_model = model;
-  const int32_t next = model.entries.back().position + 1;
+  const int32_t next = model.last_position() + 1;
   EXPECT_FALSE(fork.Extend({&next, 1}));
   CheckEqual(fork, fork_model);
   cache.Truncate(4);
-  model.Truncate(cache.spec(), 4);
+  model.Truncate(4);
   CheckEqual(cache, model);
   CheckEqual(fork, fork_model);
 }
@@ -255,7 +264,7 @@ TEST(SequenceCache, WiderScopes_AreWrittenOnceSeenByAllAndCountedOnce) {
   spec.values.scope = OwnerScope::kLayer;
   spec.layer_group = {7, 2, 7, 2};
   SequenceCache cache(&pool, spec);
-  Model model;
+  Model model(cache.spec());
   ASSERT_TRUE(Append(&cache, &model, 20, 0, &rng));
   CheckEqual(cache, model);
   EXPECT_EQ(cache.Head(0, 0).keys.data(), cache.Head(2, 2).keys.data());
@@ -281,15 +290,15 @@ TEST(SequenceCache, ExtendLayerByLayer_EqualsExtend) {
     spec.keys.scope = scope;
     if (scope == OwnerScope::kLayerGroup) spec.layer_group = {0, 0};
     SequenceCache cache(&pool, spec);
-    Model model;
+    Model model(cache.spec());
     for (int32_t step = 0; step < 20; ++step) {
       const auto positions = Positions(step * 17, 17);
-      for (const int32_t p : positions) model.entries.push_back({p, rng.Next()});
+      model.Append(positions, &rng);
       ASSERT_TRUE(cache.ExtendLayer(0, positions));
-      EXPECT_EQ(cache.num_entries(0, 1), model.entries.size());
-      EXPECT_EQ(cache.num_entries(1, 1), model.entries.size() - 17);
+      EXPECT_EQ(cache.num_entries(0, 1), model.size());
+      EXPECT_EQ(cache.num_entries(1, 1), model.size() - 17);
       ASSERT_TRUE(cache.ExtendLayer(1, positions));
-      WriteEntries(&cache, model, model.entries.size() - 17, 17, 0);
+      WriteEntries(&cache, model, 17, 17, 0);
     }
     CheckEqual(cache, model);
   }

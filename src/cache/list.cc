@@ -44,16 +44,18 @@ size_t ListLayout::SideOffset(size_t index, uint32_t capacity) const {
 PageList::PageList(PageList&& other) noexcept
     : pool_(other.pool_),
       layout_(other.layout_),
+      held_(other.held_),
       size_(std::exchange(other.size_, 0)),
       pages_(std::exchange(other.pages_, {})),
       views_(std::exchange(other.views_, {})) {}
 
-PageList PageList::Fork() const {
-  PageList fork(pool_, layout_);
+PageList PageList::Fork(HeldBytes* held) const {
+  PageList fork(pool_, layout_, held);
   fork.size_ = size_;
   fork.pages_ = pages_;
   fork.views_ = views_;
   for (Page* page : pages_) ++page->references;
+  held->Add(AllocatedBytes());
   return fork;
 }
 
@@ -61,17 +63,38 @@ int32_t PageList::last_position() const {
   return views_.empty() ? -1 : views_.back().Position(views_.back().count - 1);
 }
 
+uint64_t PageList::HeldBytesOf(const Page& page) const {
+  uint64_t bytes = PagePool::BlockBytes(layout_->PageBytes(page.capacity));
+  if (page.positions != nullptr) bytes += PagePool::BlockBytes(page.capacity * sizeof(int32_t));
+  return bytes;
+}
+
+int32_t* PageList::NewPositions(uint32_t capacity) {
+  const size_t bytes = capacity * sizeof(int32_t);
+  std::byte* positions = pool_->Allocate(bytes);
+  if (positions != nullptr) held_->Add(PagePool::BlockBytes(bytes));
+  return reinterpret_cast<int32_t*>(positions);
+}
+
+void PageList::FreePositions(int32_t* positions, uint32_t capacity) {
+  const size_t bytes = capacity * sizeof(int32_t);
+  pool_->Free(reinterpret_cast<std::byte*>(positions), bytes);
+  held_->Remove(PagePool::BlockBytes(bytes));
+}
+
 Page* PageList::NewPage(uint32_t capacity, bool with_positions) {
-  std::byte* data = pool_->Allocate(layout_->PageBytes(capacity));
+  const size_t bytes = layout_->PageBytes(capacity);
+  std::byte* data = pool_->Allocate(bytes);
   if (data == nullptr) return nullptr;
   int32_t* positions = nullptr;
   if (with_positions) {
-    positions = reinterpret_cast<int32_t*>(pool_->Allocate(capacity * sizeof(int32_t)));
+    positions = NewPositions(capacity);
     if (positions == nullptr) {
-      pool_->Free(data, layout_->PageBytes(capacity));
+      pool_->Free(data, bytes);
       return nullptr;
     }
   }
+  held_->Add(PagePool::BlockBytes(bytes));
   return new Page{.data = data, .positions = positions, .capacity = capacity};
 }
 
@@ -92,6 +115,7 @@ Page* PageList::CopyPage(const Page& page, const PageView& view, uint32_t capaci
 }
 
 void PageList::Release(Page* page) {
+  held_->Remove(HeldBytesOf(*page));
   if (--page->references > 0) return;
   pool_->Free(page->data, layout_->PageBytes(page->capacity));
   if (page->positions != nullptr) {
@@ -165,6 +189,11 @@ void PageList::Cancel() {
   for (Page* page : reserved_) Release(page);
   reserved_.clear();
   replaces_last_ = false;
+  for (const ReservedChange& change : changes_) {
+    if (change.page != nullptr) Release(change.page);
+    if (change.positions != nullptr) FreePositions(change.positions, change.capacity);
+  }
+  changes_.clear();
 }
 
 void PageList::AppendToLast(std::span<const int32_t> positions) {
@@ -289,12 +318,7 @@ uint64_t PageList::MetadataBytes() const {
 
 uint64_t PageList::AllocatedBytes() const {
   uint64_t bytes = 0;
-  for (const Page* page : pages_) {
-    bytes += PagePool::BlockBytes(layout_->PageBytes(page->capacity));
-    if (page->positions != nullptr) {
-      bytes += PagePool::BlockBytes(page->capacity * sizeof(int32_t));
-    }
-  }
+  for (const Page* page : pages_) bytes += HeldBytesOf(*page);
   return bytes;
 }
 

@@ -5,6 +5,7 @@
 // The views that kernels read are kept up to date with every change.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -33,6 +34,15 @@ struct ListLayout {
   size_t PageBytes(uint32_t capacity) const { return SideOffset(side_blocks.size(), capacity); }
 };
 
+// Bytes of the pool's blocks that the lists of one sequence refer to, at every moment.
+struct HeldBytes {
+  uint64_t now = 0;
+  uint64_t peak = 0;  // the highest `now`
+
+  void Add(uint64_t bytes) { peak = std::max(peak, now += bytes); }
+  void Remove(uint64_t bytes) { now -= bytes; }
+};
+
 // A page, owned by all lists that refer to it.
 struct Page {
   std::byte* data = nullptr;     // entries, then the side blocks
@@ -43,14 +53,15 @@ struct Page {
 
 class PageList {
  public:
-  // Pool and layout outlive the list.
-  PageList(PagePool* pool, const ListLayout* layout) : pool_(pool), layout_(layout) {}
+  // Pool, layout and counter outlive the list.
+  PageList(PagePool* pool, const ListLayout* layout, HeldBytes* held)
+      : pool_(pool), layout_(layout), held_(held) {}
   ~PageList() { Truncate(0); }
   PageList(PageList&& other) noexcept;
   PageList& operator=(PageList&&) = delete;
 
-  // A second list with the same pages.
-  PageList Fork() const;
+  // A second list with the same pages, of the sequence that `held` counts for.
+  PageList Fork(HeldBytes* held) const;
 
   const ListLayout& layout() const { return *layout_; }
   uint64_t size() const { return size_; }
@@ -66,8 +77,21 @@ class PageList {
   void Commit(std::span<const int32_t> positions);
   void Cancel();
 
+  // Keeping the entries at these ascending indices, in two steps as well: ReserveKeep() gets all
+  // memory, changes nothing that can be seen, and may fail; then CommitKeep() or Cancel(). Memory
+  // is needed for positions that were implicit and for shared pages that change; all other pages
+  // are changed in place, and pages whose entries all stay where they are, are not touched.
+  bool ReserveKeep(std::span<const uint32_t> entries);
+  void CommitKeep(std::span<const uint32_t> entries);
+
   // Fills entries that are there already, from f32 rows. Thread-safe on disjoint entries.
   void Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride);
+
+  // Of one entry; only for keys.
+  int32_t Position(uint64_t entry) const {
+    return views_[static_cast<size_t>(entry / kMaxPageEntries)].Position(
+        static_cast<uint32_t>(entry % kMaxPageEntries));
+  }
 
   // The bytes of a page that no other list shares (a list that was just loaded).
   std::byte* OwnPage(size_t page);
@@ -90,7 +114,11 @@ class PageList {
   uint64_t AllocatedBytes() const;
 
  private:
+  // Memory for a page and what it costs, counted in held_; nullptr if there is none.
   Page* NewPage(uint32_t capacity, bool with_positions);
+  int32_t* NewPositions(uint32_t capacity);
+  void FreePositions(int32_t* positions, uint32_t capacity);
+  uint64_t HeldBytesOf(const Page& page) const;
   Page* CopyPage(const Page& page, const PageView& view, uint32_t capacity, bool with_positions);
   void Release(Page* page);
   void SetPage(size_t index, Page* page);
@@ -98,8 +126,16 @@ class PageList {
   void ClearSideUnits(Page* page, uint32_t first, uint32_t count);
   void ShrinkLast();
 
+  // Parts of CommitKeep: what the entries at `kept` hold goes to the front of `to`, which may be
+  // the very page that some of them lie in.
+  void MoveEntries(std::span<const uint32_t> kept, std::span<std::byte> buffer, Page* to) const;
+  void MoveSideUnits(std::span<const uint32_t> kept, size_t page, size_t num_unmoved, Page* to);
+  void MovePositions(std::span<const uint32_t> kept, size_t page, int32_t* reserved, Page* to);
+  bool ContiguousAt(std::span<const uint32_t> kept) const;
+
   PagePool* pool_;
   const ListLayout* layout_;
+  HeldBytes* held_;
   uint64_t size_ = 0;
   std::vector<Page*> pages_;
   std::vector<PageView> views_;  // [pages_.size()]
@@ -108,6 +144,15 @@ class PageList {
   // replaces_last_.
   std::vector<Page*> reserved_;
   bool replaces_last_ = false;
+
+  // Between ReserveKeep and CommitKeep, for every page that will change, from the first one on: a
+  // new page to take its place, or positions for the page that stays, or neither.
+  struct ReservedChange {
+    Page* page = nullptr;
+    int32_t* positions = nullptr;
+    uint32_t capacity = 0;
+  };
+  std::vector<ReservedChange> changes_;
 };
 
 }  // namespace pith

@@ -126,7 +126,7 @@ TEST(Save, RandomCaches_LoadEqualAndSaveTheSameBytes) {
     PagePool pool, other_pool;
     const CacheSpec spec = RandomSpec(&rng);
     SequenceCache cache(&pool, spec);
-    Model model;
+    Model model(cache.spec());
     const uint32_t rounds = rng.Below(4);
     for (uint32_t i = 0; i < rounds; ++i) {
       ASSERT_TRUE(Append(&cache, &model, 1 + rng.Below(200), rng.Below(2) * 10, &rng));
@@ -176,7 +176,7 @@ TEST(Load, DamageUnderARightChecksum_IsRefusedOrIsACanonicalCache) {
     Rng spec_rng(seed % 20);
     const CacheSpec spec = RandomSpec(&spec_rng);
     SequenceCache cache(&pool, spec);
-    Model model;
+    Model model(cache.spec());
     ASSERT_TRUE(Append(&cache, &model, 1 + rng.Below(40), rng.Below(2) * 30, &rng));
     std::vector<std::byte> bytes = Saved(cache);
     const uint32_t damage = rng.Below(4);
@@ -232,7 +232,7 @@ TEST(Load, AnotherSpec_IsRefusedByName) {
   spec.values.scope = OwnerScope::kLayerGroup;
   spec.layer_group = {0, 1};
   SequenceCache cache(&pool, spec);
-  Model model;
+  Model model(cache.spec());
   ASSERT_TRUE(Append(&cache, &model, 4, 0, &rng));
   const std::vector<std::byte> bytes = Saved(cache);
   ASSERT_TRUE(SequenceCache::Load(&pool, spec, bytes, "bytes"));
@@ -269,7 +269,7 @@ TEST(Load, PoolTooSmall_IsAFailureAndLeavesNothing) {
   Rng rng(1);
   const CacheSpec spec = TinySpec();
   SequenceCache cache(&pool, spec);
-  Model model;
+  Model model(cache.spec());
   ASSERT_TRUE(Append(&cache, &model, 5000, 0, &rng));
   const auto loaded = SequenceCache::Load(&small_pool, spec, Saved(cache), "bytes");
   ASSERT_FALSE(loaded);

@@ -48,6 +48,7 @@ struct SequenceCache::Impl {
 
   PagePool* pool;
   std::shared_ptr<const CachePlan> plan;
+  HeldBytes held;
   std::vector<PageList> key_lists, value_lists;
   std::vector<HeadView> heads;  // [num_layers][num_kv_heads]
 };

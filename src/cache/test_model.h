@@ -1,9 +1,10 @@
-// For tests: an obvious model of a sequence, a plain list of entries with their positions and side
+// For tests: an obvious model of a sequence, plain lists of entries with their positions and side
 // units, and the comparison of a SequenceCache with it.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <map>
@@ -44,26 +45,96 @@ inline float Number(uint32_t mark, Side side, Owner owner, uint32_t channel) {
   return static_cast<float>(mixed % 255u) - 127.0f;
 }
 
+// What a sequence holds: per head a list of entries, and the side units that were written.
 struct Model {
   struct Entry {
     int32_t position;
     uint32_t mark;
   };
-  std::vector<Entry> entries;
-  // Units that were written: (side block, owner, unit); all others are zero.
-  std::map<std::tuple<size_t, Owner, uint64_t>, std::vector<std::byte>> units;
+  using Entries = std::vector<Entry>;
 
-  void Truncate(const CacheSpec& spec, int32_t end) {
-    while (!entries.empty() && entries.back().position >= end) entries.pop_back();
+  explicit Model(const CacheSpec& s)
+      : spec(s), heads(s.num_layers, std::vector<Entries>(s.num_kv_heads)) {}
+
+  CacheSpec spec;
+  std::vector<std::vector<Entries>> heads;  // [layer][KV head]
+  // Units that were written: (side block, owner, unit); all others are zero.
+  using Unit = std::tuple<size_t, Owner, uint64_t>;
+  std::map<Unit, std::vector<std::byte>> units;
+
+  // The most entries that a head has, and the last position.
+  size_t size() const {
+    size_t size = 0;
+    for (const auto& layer : heads) {
+      for (const Entries& entries : layer) size = std::max(size, entries.size());
+    }
+    return size;
+  }
+  int32_t last_position() const {
+    int32_t last = -1;
+    for (const auto& layer : heads) {
+      for (const Entries& entries : layer) {
+        if (!entries.empty()) last = std::max(last, entries.back().position);
+      }
+    }
+    return last;
+  }
+
+  void Append(std::span<const int32_t> positions, Rng* rng) {
+    for (const int32_t position : positions) {
+      const uint32_t mark = rng->Next();
+      for (auto& layer : heads) {
+        for (Entries& entries : layer) entries.push_back({position, mark});
+      }
+    }
+  }
+
+  void Truncate(int32_t end) {
+    for (auto& layer : heads) {
+      for (Entries& entries : layer) {
+        while (!entries.empty() && entries.back().position >= end) entries.pop_back();
+      }
+    }
     std::erase_if(units, [&](const auto& unit) {
       const auto& [block, owner, index] = unit.first;
-      return index * spec.side_blocks[block].entries_per_unit >= entries.size();
+      return index * spec.side_blocks[block].entries_per_unit >=
+             heads[owner.layer][owner.head].size();
     });
+  }
+
+  // Of a head that owns its lists; keys and values have the same scope.
+  void Keep(Owner owner, std::span<const uint32_t> kept) {
+    const size_t before = heads[owner.layer][owner.head].size();
+    for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+      for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
+        if (OwnerOf(spec, Side::kKeys, layer, head) != owner) continue;
+        Entries entries;
+        for (const uint32_t index : kept) entries.push_back(heads[layer][head][index]);
+        heads[layer][head] = entries;
+      }
+    }
+    if (kept.size() == before) return;
+    uint32_t unmoved = 0;
+    while (unmoved < kept.size() && kept[unmoved] == unmoved) ++unmoved;
+    std::map<Unit, std::vector<std::byte>> after;
+    for (const auto& [unit, bytes] : units) {
+      const auto& [block, of, index] = unit;
+      const uint32_t entries_per_unit = spec.side_blocks[block].entries_per_unit;
+      if (of != owner || (entries_per_unit > 1 && (index + 1) * entries_per_unit <= unmoved)) {
+        after[unit] = bytes;
+      } else if (entries_per_unit == 1) {
+        const auto found = std::find(kept.begin(), kept.end(), index);
+        if (found != kept.end()) {
+          after[{block, of, static_cast<uint64_t>(found - kept.begin())}] = bytes;
+        }
+      }
+    }
+    units = after;
   }
 };
 
-// Writes the model's entries [first, first + count) into every list of the cache.
-inline void WriteEntries(SequenceCache* cache, const Model& model, uint64_t first, uint32_t count,
+// Writes entries of every list: of the last `back` entries, the first `count`.
+inline void WriteEntries(SequenceCache* cache, const Model& model, uint64_t back, uint32_t count,
                          size_t extra_stride) {
   const CacheSpec& spec = cache->spec();
   for (const Side side : {Side::kKeys, Side::kValues}) {
@@ -74,9 +145,11 @@ inline void WriteEntries(SequenceCache* cache, const Model& model, uint64_t firs
       for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
         const Owner owner = OwnerOf(spec, side, layer, head);
         if (owner != Owner{layer, head}) continue;
+        const Model::Entries& entries = model.heads[layer][head];
+        const uint64_t first = entries.size() - back;
         for (uint32_t i = 0; i < count; ++i) {
           for (uint32_t c = 0; c < dim; ++c) {
-            rows[i * stride + c] = Number(model.entries[first + i].mark, side, owner, c);
+            rows[i * stride + c] = Number(entries[first + i].mark, side, owner, c);
           }
         }
         if (side == Side::kKeys) {
@@ -90,7 +163,7 @@ inline void WriteEntries(SequenceCache* cache, const Model& model, uint64_t firs
 }
 
 inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpec& list,
-                       Owner owner, const Model& model) {
+                       Owner owner, const Model::Entries& entries) {
   size_t index = 0;
   std::vector<float> rows(size_t{kMaxPageEntries} * list.dim);
   for (const PageView& page : pages) {
@@ -98,11 +171,11 @@ inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpe
     ASSERT_EQ(page.shape.dim, list.dim);
     ASSERT_GT(page.count, 0u);
     ASSERT_LE(page.count, page.shape.capacity);
-    ASSERT_TRUE(&page == &pages.back() || page.count == page.shape.capacity);
-    ASSERT_LE(index + page.count, model.entries.size());
+    ASSERT_TRUE(&page == &pages.back() || page.count == kMaxPageEntries);
+    ASSERT_LE(index + page.count, entries.size());
     list.form->load(side, page.data, page.shape, 0, page.count, rows.data(), list.dim);
     for (uint32_t i = 0; i < page.count; ++i, ++index) {
-      const Model::Entry& entry = model.entries[index];
+      const Model::Entry& entry = entries[index];
       if (side == Side::kKeys) {
         ASSERT_EQ(page.Position(i), entry.position) << "entry " << index;
       }
@@ -112,7 +185,7 @@ inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpe
       }
     }
   }
-  ASSERT_EQ(index, model.entries.size());
+  ASSERT_EQ(index, entries.size());
 }
 
 // All entries and positions of all heads, and the side units: asked for from a fork, because asking
@@ -125,15 +198,17 @@ inline void CheckEqual(const SequenceCache& cache, const Model& model) {
     for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
       SCOPED_TRACE("layer " + std::to_string(layer) + " head " + std::to_string(head));
       const HeadView view = cache.Head(layer, head);
-      ASSERT_EQ(view.num_entries, model.entries.size());
-      ASSERT_EQ(cache.num_entries(layer, head), model.entries.size());
+      const Model::Entries& entries = model.heads[layer][head];
+      ASSERT_EQ(view.num_entries, entries.size());
+      ASSERT_EQ(cache.num_entries(layer, head), entries.size());
       ASSERT_EQ(cache.Heads(layer)[head].keys.data(), view.keys.data());
-      CheckPages(view.keys, Side::kKeys, spec.keys, OwnerOf(spec, Side::kKeys, layer, head), model);
+      CheckPages(view.keys, Side::kKeys, spec.keys, OwnerOf(spec, Side::kKeys, layer, head),
+                 entries);
       CheckPages(view.values, Side::kValues, spec.values, OwnerOf(spec, Side::kValues, layer, head),
-                 model);
+                 entries);
       for (size_t b = 0; b < spec.side_blocks.size(); ++b) {
         const SideBlock& block = spec.side_blocks[b];
-        for (uint64_t unit = 0; unit * block.entries_per_unit < model.entries.size(); ++unit) {
+        for (uint64_t unit = 0; unit * block.entries_per_unit < entries.size(); ++unit) {
           const auto bytes = probe.SideUnit(block.name, layer, head, unit);
           ASSERT_TRUE(bytes);
           const auto found = model.units.find({b, OwnerOf(spec, block.side, layer, head), unit});
@@ -173,21 +248,78 @@ inline CacheSpec RandomSpec(Rng* rng) {
 // writes them. False if there was no memory; then the model is unchanged.
 inline bool Append(SequenceCache* cache, Model* model, uint32_t count, uint32_t gap_percent,
                    Rng* rng) {
-  int32_t position = model->entries.empty() ? -1 : model->entries.back().position;
-  const size_t first = model->entries.size();
+  int32_t position = model->last_position();
   std::vector<int32_t> positions;
   for (uint32_t i = 0; i < count; ++i) {
     position += rng->Below(100) < gap_percent ? 2 + static_cast<int32_t>(rng->Below(9)) : 1;
     positions.push_back(position);
   }
   if (!cache->Extend(positions)) return false;
-  for (const int32_t p : positions) model->entries.push_back({p, rng->Next()});
+  model->Append(positions, rng);
   for (uint32_t done = 0; done < count;) {
     const uint32_t part = 1 + rng->Below(count - done);
-    WriteEntries(cache, *model, first + done, part, rng->Below(5));
+    WriteEntries(cache, *model, count - done, part, rng->Below(5));
     done += part;
   }
   return true;
+}
+
+// Some of `count` indices, ascending: each with the same chance, in runs, from the front, or all
+// but a few.
+inline std::vector<uint32_t> RandomKept(uint32_t count, Rng* rng) {
+  const uint32_t percent = rng->Below(101), way = rng->Below(4);
+  std::vector<uint32_t> kept;
+  bool keep = true;
+  for (uint32_t i = 0; i < count; ++i) {
+    if (way == 0) keep = rng->Below(100) < percent;
+    if (way == 1 && rng->Below(20) == 0) keep = !keep;
+    if (way == 2) keep = i < count * percent / 100;
+    if (way == 3) keep = rng->Below(100) != 0;
+    if (keep) kept.push_back(i);
+  }
+  return kept;
+}
+
+// Keeps some entries of a random head in both. False if there was no memory; then the model is
+// unchanged. Nothing happens if keys and values differ in scope.
+inline bool KeepSome(SequenceCache* cache, Model* model, Rng* rng) {
+  const CacheSpec& spec = cache->spec();
+  if (spec.keys.scope != spec.values.scope) return true;
+  const Owner owner =
+      OwnerOf(spec, Side::kKeys, rng->Below(spec.num_layers), rng->Below(spec.num_kv_heads));
+  const std::vector<uint32_t> kept =
+      RandomKept(static_cast<uint32_t>(model->heads[owner.layer][owner.head].size()), rng);
+  if (!cache->Keep(owner.layer, owner.head, kept)) return false;
+  model->Keep(owner, kept);
+  return true;
+}
+
+// What `held` must say, counted from the views of the heads that own lists and from the layout of
+// pages as docs/cache.md has it.
+inline uint64_t RecountHeld(const SequenceCache& cache) {
+  const CacheSpec& spec = cache.spec();
+  uint64_t held = 0;
+  const auto add_block = [&held](uint64_t bytes) { held += (bytes + 63) / 64 * 64; };
+  for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+    for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
+      for (const Side side : {Side::kKeys, Side::kValues}) {
+        if (OwnerOf(spec, side, layer, head) != Owner{layer, head}) continue;
+        const HeadView view = cache.Head(layer, head);
+        for (const PageView& page : side == Side::kKeys ? view.keys : view.values) {
+          const uint64_t number_bytes = page.form->id == FormId::kF32 ? 4 : 2;
+          uint64_t bytes = number_bytes * page.shape.dim * page.shape.capacity;
+          for (const SideBlock& block : spec.side_blocks) {
+            if (block.side != side) continue;
+            bytes = (bytes + 15) / 16 * 16;
+            bytes += uint64_t{page.shape.capacity} / block.entries_per_unit * block.bytes;
+          }
+          add_block(bytes);
+          if (page.positions != nullptr) add_block(uint64_t{page.shape.capacity} * 4);
+        }
+      }
+    }
+  }
+  return held;
 }
 
 }  // namespace pith::testing

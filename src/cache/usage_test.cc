@@ -166,5 +166,92 @@ TEST(Usage, ForkShares_PoolCountsOnce) {
   EXPECT_EQ(pool.allocated_bytes(), allocated + 32 * 1024);
 }
 
+// Keeps every tenth entry, in every head.
+void KeepTenth(SequenceCache* cache) {
+  for (uint32_t layer = 0; layer < cache->spec().num_layers; ++layer) {
+    for (uint32_t head = 0; head < cache->spec().num_kv_heads; ++head) {
+      std::vector<uint32_t> kept;
+      for (uint32_t i = 0; i < cache->num_entries(layer, head); i += 10) kept.push_back(i);
+      ASSERT_TRUE(cache->Keep(layer, head, kept));
+    }
+  }
+}
+
+TEST(Usage, NineTenthsDropped_TheirMemoryGoesBackToTheSystem) {
+  PagePool pool;
+  SequenceCache cache(&pool, WideSpec());
+  for (int32_t first = 0; first < 16384; first += 512) Fill(&cache, first, 512);
+  const auto full = static_cast<int64_t>(pool.allocated_bytes());
+  ASSERT_EQ(full, 64 << 20);
+  const int64_t resident_full = ResidentBytes();
+  KeepTenth(&cache);
+
+  // 1639 entries per head sit in 13 pages of 128 for keys and for values, of 16 KiB each, and in 13
+  // arrays of positions of 512 bytes.
+  const CacheUsage usage = cache.Usage();
+  EXPECT_EQ(usage.entries, 16u * 1639);
+  EXPECT_EQ(usage.held, 16u * (26 * 16384 + 13 * 512));
+  EXPECT_EQ(pool.used_bytes(), usage.held);
+  EXPECT_LE(pool.allocated_bytes(), usage.held * 101 / 100);
+  EXPECT_LE(usage.Fragmentation(), 1.05);  // 13 * 128 / 1639 = 1.015, and 2 % of positions
+  const auto freed = full - static_cast<int64_t>(pool.allocated_bytes());
+  EXPECT_GE(resident_full - ResidentBytes(), freed * 95 / 100);
+
+  // While it was dropped, there were at most the positions and a page on top.
+  EXPECT_GE(usage.peak, static_cast<uint64_t>(full));
+  EXPECT_LE(usage.peak, static_cast<uint64_t>(full) + 128 * 1024);
+  EXPECT_GE(usage.held_peak, static_cast<uint64_t>(full));
+  EXPECT_LE(usage.held_peak, usage.peak);
+}
+
+// Where every block is whole system pages and nobody else is in the pool, the sequence's peak is
+// the pool's, the moments inside a step included.
+TEST(Usage, HeldPeakOfALoneSequence_IsThePoolsPeak) {
+  PagePool pool;
+  const ListSpec list{.form = FindForm("f32"), .dim = 128};  // 4 KiB per 8 entries
+  SequenceCache cache(&pool, {.num_layers = 2, .num_kv_heads = 2, .keys = list, .values = list});
+  int32_t position = 0;
+  const auto check = [&] {
+    EXPECT_EQ(cache.Usage().held, pool.allocated_bytes());
+    EXPECT_EQ(cache.Usage().held_peak, pool.peak_bytes());
+  };
+  for (const uint32_t count : {5u, 40u, 1u, 200u, 300u, 64u}) {
+    ASSERT_TRUE(cache.Extend(Positions(position, count)));
+    position += static_cast<int32_t>(count);
+    check();
+    const auto size = static_cast<uint32_t>(cache.num_entries(1, 0));
+    std::vector<uint32_t> kept(size / 2 + 1);
+    std::iota(kept.begin(), kept.end(), size - static_cast<uint32_t>(kept.size()));
+    ASSERT_TRUE(cache.Keep(1, 0, kept));  // contiguous: no positions
+    check();
+  }
+  cache.Truncate(position - 70);
+  check();
+}
+
+TEST(Usage, Forks_EachHoldInFullAndInheritThePeak) {
+  PagePool pool;
+  SequenceCache cache(&pool, WideSpec());
+  Fill(&cache, 0, 1024);
+  const uint64_t full = cache.Usage().held;
+  EXPECT_EQ(full, 4u << 20);
+  KeepTenth(&cache);
+  const uint64_t kept = cache.Usage().held;
+  EXPECT_LT(kept, full / 7);
+  SequenceCache fork = cache.Fork();
+  EXPECT_EQ(fork.Usage().held, kept);
+  EXPECT_GE(fork.Usage().held_peak, full);
+  EXPECT_EQ(fork.Usage().held_peak, cache.Usage().held_peak);
+  EXPECT_EQ(pool.used_bytes(), kept);  // shared: once in the pool
+  const uint64_t peak = cache.Usage().held_peak;
+  ASSERT_TRUE(fork.Extend(Positions(1024, 2000)));
+  EXPECT_GT(fork.Usage().held_peak, peak);
+  EXPECT_EQ(cache.Usage().held_peak, peak);  // what the fork does is not the original's
+  EXPECT_EQ(cache.Usage().held, kept);
+  SequenceCache other(&pool, WideSpec());
+  EXPECT_EQ(other.Usage().held, 0u);
+  EXPECT_EQ(other.Usage().held_peak, 0u);
+}
+
 }  // namespace
 }  // namespace pith

@@ -1,10 +1,12 @@
 // What kernels and methods see of the cache: pages behind plain pointers, never the pages' owners.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "base/check.h"
 #include "codec/codec.h"
 
 namespace pith {
@@ -30,5 +32,32 @@ struct HeadView {
   std::span<const PageView> values;
   uint64_t num_entries = 0;
 };
+
+// Decodes entries [first, first + count) of a head to f32 rows [count][dim]. Thread-safe.
+inline void ReadRows(const HeadView& head, Side side, uint64_t first, uint32_t count, float* rows) {
+  PITH_CHECK(first <= head.num_entries && count <= head.num_entries - first);
+  for (const PageView& page : side == Side::kKeys ? head.keys : head.values) {
+    if (count == 0) break;
+    if (first >= page.count) {
+      first -= page.count;
+      continue;
+    }
+    const auto entry = static_cast<uint32_t>(first);
+    const uint32_t here = std::min(count, page.count - entry);
+    page.form->load(side, page.data, page.shape, entry, here, rows, page.shape.dim);
+    rows += size_t{here} * page.shape.dim;
+    count -= here;
+    first = 0;
+  }
+}
+
+// The positions of a head's entries, ascending; `out` has room for exactly all of them.
+inline void ReadPositions(const HeadView& head, std::span<int32_t> out) {
+  PITH_CHECK(out.size() == head.num_entries);
+  size_t done = 0;
+  for (const PageView& page : head.keys) {
+    for (uint32_t i = 0; i < page.count && done < out.size(); ++i) out[done++] = page.Position(i);
+  }
+}
 
 }  // namespace pith
