@@ -22,6 +22,14 @@ struct MetricInfo {
 std::span<const MetricInfo> Metrics();
 const MetricInfo* FindMetric(std::string_view name);  // nullptr if there is none
 
+// Of an item's `meta`: true if only the first line of a prediction is the answer (LongBench's trec,
+// triviaqa, samsum, lsht).
+inline constexpr char kFirstLineKey[] = "first_line";
+
+// The score of what was generated for the item: the one way to call a metric. With
+// meta["first_line"], leading line ends are removed and the text ends before the next one.
+double ScoreItem(const MetricInfo& metric, std::string_view prediction, const Item& item);
+
 // An empty prediction after trimming: counted as "null" beside the score.
 bool IsNullPrediction(std::string_view prediction);
 
