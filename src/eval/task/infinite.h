@@ -1,0 +1,29 @@
+// InfiniteBench's generated tasks and their kin: what infinite.cc's rows are made of.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "eval/task/task.h"
+
+namespace pith {
+
+// The filler that passkey tasks repeat.
+inline constexpr std::string_view kNoiseLine =
+    "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
+
+// infinite_noise.cc: "infinite/passkey", "infinite/number_string", "infinite/landmark".
+Result<std::vector<Item>> GeneratePasskey(const TaskInfo& task, const TaskRequest& request);
+Result<std::vector<Item>> GenerateNumberString(const TaskInfo& task, const TaskRequest& request);
+Result<std::vector<Item>> GenerateLandmark(const TaskInfo& task, const TaskRequest& request);
+
+// infinite_kv.cc
+Result<std::vector<Item>> GenerateKvRetrieval(const TaskInfo& task, const TaskRequest& request);
+Result<std::vector<Item>> GenerateLostInMiddle(const TaskInfo& task, const TaskRequest& request);
+
+// infinite_math.cc
+Result<std::vector<Item>> GenerateMathFind(const TaskInfo& task, const TaskRequest& request);
+Result<std::vector<Item>> GenerateMathCalc(const TaskInfo& task, const TaskRequest& request);
+Result<std::vector<Item>> GenerateCodeRun(const TaskInfo& task, const TaskRequest& request);
+
+}  // namespace pith
