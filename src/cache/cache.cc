@@ -248,6 +248,10 @@ void SequenceCache::Truncate(int32_t end_position) {
     impl_->value_lists[i].Truncate(impl_->KeysOf(owner).CountBefore(end_position));
   }
   for (PageList& list : impl_->key_lists) list.Truncate(list.CountBefore(end_position));
+  impl_->pool->Trim();  // before the last pages shrink, so that the pool's peak does not grow
+  for (auto* lists : {&impl_->key_lists, &impl_->value_lists}) {
+    for (PageList& list : *lists) list.Shrink();
+  }
   impl_->pool->Trim();
   impl_->RefreshHeads(0, spec().num_layers);
 }

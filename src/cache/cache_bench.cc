@@ -71,8 +71,8 @@ void BM_ExtendOneTokenInsideAPage(benchmark::State& state) {
     if (end == 0 || end == 128) {
       state.PauseTiming();
       cache = SequenceCache(&pool, Spec());
-      if (!cache.Extend(Positions(0, 65))) state.SkipWithError("no memory");
-      end = 65;
+      if (!cache.Extend(Positions(0, 97))) state.SkipWithError("no memory");
+      end = 97;
       state.ResumeTiming();
     }
     const int32_t position = end++;

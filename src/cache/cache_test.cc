@@ -60,11 +60,11 @@ TEST(SequenceCache, OneByOne_GrowsThroughAllClassesAndKeepsContents) {
 TEST(SequenceCache, Views_StayInPlaceWhileNoPageIsCrossed) {
   PagePool pool;
   SequenceCache cache(&pool, SmallSpec());
-  ASSERT_TRUE(cache.Extend(Positions(0, 70)));
+  ASSERT_TRUE(cache.Extend(Positions(0, 97)));
   const PageView* views = cache.Head(0, 0).keys.data();
   const std::byte* data = views->data;
   const uint64_t allocated = pool.allocated_bytes();
-  for (int32_t position = 70; position < 128; ++position) {
+  for (int32_t position = 97; position < 128; ++position) {
     ASSERT_TRUE(cache.Extend({&position, 1}));
     ASSERT_EQ(cache.Head(0, 0).keys.data(), views);
     ASSERT_EQ(views->data, data);

@@ -97,7 +97,6 @@ void PageList::CommitKeep(std::span<const uint32_t> entries) {
     views_.pop_back();
   }
   size_ = entries.size();
-  if (!pages_.empty()) ShrinkLast();
 }
 
 // Through the canonical layout, which is exact.
@@ -172,6 +171,11 @@ Status SequenceCache::Keep(uint32_t layer, uint32_t kv_head, std::span<const uin
   for (PageList* list : {&keys, &values}) complete ? list->CommitKeep(entries) : list->Cancel();
   impl_->pool->Trim();
   if (!complete) return impl_->NoMemory();
+  for (PageList* list :
+       {&keys, &values}) {  // after the trim, so that the pool's peak does not grow
+    list->Shrink();
+    impl_->pool->Trim();
+  }
   impl_->RefreshHeads(layer, layer + 1);
   return {};
 }

@@ -267,10 +267,10 @@ void PageList::Truncate(uint64_t size) {
   size_ = size;
   if (pages_.empty()) return;
   views_.back().count = static_cast<uint32_t>(size - (num_pages - 1) * kMaxPageEntries);
-  ShrinkLast();
 }
 
-void PageList::ShrinkLast() {
+void PageList::Shrink() {
+  if (pages_.empty()) return;
   const Page& page = *pages_.back();
   const PageView& view = views_.back();
   const uint32_t capacity = CapacityClass(view.count);

@@ -100,9 +100,12 @@ class PageList {
   // a copy.
   std::span<std::byte> SideUnit(size_t index, uint64_t unit);
 
-  // Keeps the first `size` entries. The last page shrinks into the smallest class unless it is
-  // shared or there is no memory for the copy.
+  // Keeps the first `size` entries; frees the pages behind.
   void Truncate(uint64_t size);
+
+  // Moves the last page into the smallest class, after Truncate or CommitKeep left room in it,
+  // unless it is shared or there is no memory for the copy.
+  void Shrink();
 
   // Entries whose position is below `end_position`; only for keys.
   uint64_t CountBefore(int32_t end_position) const;
@@ -124,7 +127,6 @@ class PageList {
   void SetPage(size_t index, Page* page);
   void AppendToLast(std::span<const int32_t> positions);
   void ClearSideUnits(Page* page, uint32_t first, uint32_t count);
-  void ShrinkLast();
 
   // Parts of CommitKeep: what the entries at `kept` hold goes to the front of `to`, which may be
   // the very page that some of them lie in.

@@ -18,7 +18,7 @@ namespace pith {
 
 uint32_t CapacityClass(uint32_t entries) {
   PITH_CHECK(entries >= 1 && entries <= kMaxPageEntries);
-  return std::max(kCapacityClasses[0], std::bit_ceil(entries));
+  return *std::lower_bound(std::begin(kCapacityClasses), std::end(kCapacityClasses), entries);
 }
 
 namespace {

@@ -10,7 +10,7 @@
 
 namespace pith {
 
-inline constexpr uint32_t kCapacityClasses[] = {8, 16, 32, 64, 128};
+inline constexpr uint32_t kCapacityClasses[] = {8, 16, 24, 32, 48, 64, 96, 128};
 inline constexpr uint32_t kMaxPageEntries = 128;
 
 // The smallest capacity class for `entries` (1..128).

@@ -18,7 +18,7 @@ namespace {
 TEST(CapacityClass, EveryCount_GetsTheSmallestThatFits) {
   for (uint32_t entries = 1; entries <= 128; ++entries) {
     uint32_t expected = 0;
-    for (const uint32_t capacity : {128u, 64u, 32u, 16u, 8u}) {
+    for (const uint32_t capacity : {128u, 96u, 64u, 48u, 32u, 24u, 16u, 8u}) {
       if (capacity >= entries) expected = capacity;
     }
     EXPECT_EQ(CapacityClass(entries), expected);

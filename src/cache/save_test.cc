@@ -14,6 +14,7 @@ namespace {
 
 using testing::Append;
 using testing::CheckEqual;
+using testing::KeepSome;
 using testing::Model;
 using testing::RandomSpec;
 
@@ -130,6 +131,7 @@ TEST(Save, RandomCaches_LoadEqualAndSaveTheSameBytes) {
     const uint32_t rounds = rng.Below(4);
     for (uint32_t i = 0; i < rounds; ++i) {
       ASSERT_TRUE(Append(&cache, &model, 1 + rng.Below(200), rng.Below(2) * 10, &rng));
+      ASSERT_TRUE(KeepSome(&cache, &model, &rng));
     }
     const std::vector<std::byte> bytes = Saved(cache);
     auto loaded = SequenceCache::Load(&other_pool, spec, bytes, "bytes");

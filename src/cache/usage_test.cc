@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/rng.h"
 #include "cache/cache.h"
 #include "cache/list.h"
 #include "cache/page.h"
@@ -76,16 +77,16 @@ TEST(Usage, TwoPagesAndSideBlocks_EqualACountByHand) {
   EXPECT_GT(cache.Usage().peak, 0u);
 }
 
-TEST(Usage, ShortChat_WastesLessThanHalf) {
+TEST(Usage, ShortChat_WastesAFifth) {
   PagePool pool;
   const ListSpec list{.form = FindForm("f16"), .dim = 64};
   SequenceCache cache(&pool, {.num_layers = 16, .num_kv_heads = 8, .keys = list, .values = list});
   for (int32_t position = 0; position < 40; ++position) {
     ASSERT_TRUE(cache.Extend({&position, 1}));
   }
-  // 40 entries sit in pages of 64, and the pool adds nothing: 256 lists of 8 KiB.
-  EXPECT_EQ(cache.Usage().allocated, 256u * 8192);
-  EXPECT_DOUBLE_EQ(cache.Usage().Fragmentation(), 64.0 / 40.0);
+  // 40 entries sit in pages of 48, and the pool adds nothing: 256 lists of 6 KiB.
+  EXPECT_EQ(cache.Usage().allocated, 256u * 6144);
+  EXPECT_DOUBLE_EQ(cache.Usage().Fragmentation(), 48.0 / 40.0);
 }
 
 // 4 layers x 4 heads x dim 64 in f16: 4 KiB per token.
@@ -251,6 +252,50 @@ TEST(Usage, Forks_EachHoldInFullAndInheritThePeak) {
   SequenceCache other(&pool, WideSpec());
   EXPECT_EQ(other.Usage().held, 0u);
   EXPECT_EQ(other.Usage().held_peak, 0u);
+}
+
+// 64 sequences of 8 heads, each head with another length: compressed to a half or so, some replaced
+// by new ones, all decoding on. What the pool holds per byte of entries.
+double FragmentationAround(uint32_t mean_entries) {
+  PagePool pool;
+  Rng rng(mean_entries);
+  const ListSpec list{.form = FindForm("f16"), .dim = 64};
+  const CacheSpec spec{.num_layers = 2, .num_kv_heads = 4, .keys = list, .values = list};
+  std::vector<SequenceCache> all;
+  for (int round = 0; round < 96; ++round) {
+    SequenceCache cache(&pool, spec);
+    EXPECT_TRUE(cache.Extend(Positions(0, 2 * mean_entries)));
+    for (uint32_t head = 0; head < 8; ++head) {
+      // Kept with chances from 0.25 to 0.75: lengths around the mean, evenly spread.
+      const uint32_t per_mille = 250 + rng.Below(501);
+      std::vector<uint32_t> kept;
+      for (uint32_t i = 0; i < 2 * mean_entries; ++i) {
+        if (rng.Below(1000) < per_mille) kept.push_back(i);
+      }
+      EXPECT_TRUE(cache.Keep(head / 4, head % 4, kept));
+    }
+    if (all.size() < 64) {
+      all.push_back(std::move(cache));
+    } else {
+      all[rng.Below(64)] = std::move(cache);
+    }
+    for (SequenceCache& other : all) {
+      if (rng.Below(8) != 0) continue;
+      const int32_t next = static_cast<int32_t>(2 * mean_entries) + round;
+      EXPECT_TRUE(other.Extend({&next, 1}));
+    }
+  }
+  uint64_t logical = 0;
+  for (const SequenceCache& cache : all) logical += cache.Usage().logical;
+  return static_cast<double>(pool.allocated_bytes()) / static_cast<double>(logical);
+}
+
+TEST(Usage, SixtyFourRaggedSequences_WasteLittle) {
+  const double long_heads = FragmentationAround(1000), short_heads = FragmentationAround(50);
+  RecordProperty("around_1000", std::to_string(long_heads));
+  RecordProperty("around_50", std::to_string(short_heads));
+  EXPECT_LE(long_heads, 1.10);
+  EXPECT_LE(short_heads, 1.40);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@
 namespace pith {
 namespace {
 
-constexpr uint32_t kClasses[] = {8, 16, 32, 64, 128};
+constexpr uint32_t kClasses[] = {8, 16, 24, 32, 48, 64, 96, 128};
 
 // ---- Cases: everything a call needs, made from a few choices and a generator.
 
@@ -75,9 +75,13 @@ class Case {
  private:
   HeadView MakeHead(Rng& rng, const HeadSpec& spec, int32_t* last) {
     std::vector<int32_t> positions(spec.entries);
+    // Gaps all over, or so few that most pages are contiguous.
+    const uint32_t gap_every = rng.Below(2) == 0 ? 1 : 100;
     int32_t next = 0;
     for (int32_t& position : positions) {
-      if (spec.explicit_positions) next += static_cast<int32_t>(rng.Below(4));
+      if (spec.explicit_positions && rng.Below(gap_every) == 0) {
+        next += static_cast<int32_t>(rng.Below(4));
+      }
       position = next++;
     }
     *last = std::max(*last, next - 1);
@@ -94,13 +98,17 @@ class Case {
     const uint32_t fixed_class = side == Side::kKeys ? spec.key_class : spec.value_class;
     const Form* fixed_form = side == Side::kKeys ? spec.key_form : spec.value_form;
     for (uint32_t first = 0; first < spec.entries;) {
-      const uint32_t capacity = fixed_class > 0 ? fixed_class : kClasses[rng.Below(5)];
+      const uint32_t capacity =
+          fixed_class > 0 ? fixed_class : kClasses[rng.Below(std::size(kClasses))];
       const uint32_t count = std::min(capacity, spec.entries - first);
       const Form& form = fixed_form != nullptr ? *fixed_form : *Forms()[rng.Below(3)];
       std::vector<float> rows(size_t{count} * dim);
       for (float& x : rows) x = rng.Normal();
+      const int32_t span = positions[first + count - 1] - positions[first];
+      const bool has_gap = span != static_cast<int32_t>(count) - 1;
+      const bool write_out = spec.explicit_positions && (has_gap || rng.Below(4) == 0);
       list->AddPage(form, capacity, count, rows.data(), positions[first],
-                    spec.explicit_positions ? &positions[first] : nullptr);
+                    write_out ? &positions[first] : nullptr);
       first += count;
     }
     return list->pages();
