@@ -102,6 +102,7 @@ void AddCost(std::span<const ItemRecord* const> items, CellSummary& cell) {
     return Mean(values);
   };
   cell.saving = mean([](const ItemRecord& item) { return item.cache.Saving(); });
+  cell.logical = mean([](const ItemRecord& item) { return item.cache.logical; });
   cell.allocated = mean([](const ItemRecord& item) { return item.cache.allocated; });
   cell.peak = mean([](const ItemRecord& item) { return item.cache.peak; });
   cell.full_f16 = mean([](const ItemRecord& item) { return item.cache.full_f16; });
@@ -212,6 +213,7 @@ CellSummary Average(std::span<const CellSummary* const> cells) {
     return sum / static_cast<double>(cells.size());
   };
   suite.saving = mean(&CellSummary::saving);
+  suite.logical = mean(&CellSummary::logical);
   suite.allocated = mean(&CellSummary::allocated);
   suite.peak = mean(&CellSummary::peak);
   suite.full_f16 = mean(&CellSummary::full_f16);

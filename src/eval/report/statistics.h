@@ -36,7 +36,7 @@ struct CellSummary {
   std::optional<Interval> delta_interval;
   uint64_t wins = 0, ties = 0, losses = 0;
   // Means over items.
-  double saving = 0, allocated = 0, peak = 0, full_f16 = 0, entries_share = 0;
+  double saving = 0, logical = 0, allocated = 0, peak = 0, full_f16 = 0, entries_share = 0;
   // Medians over items.
   double first_token_ms = 0, decode_tokens_per_second = 0;
   uint64_t resident_bytes = 0;  // the highest
