@@ -12,7 +12,7 @@ namespace pith {
 namespace {
 
 constexpr double kWidth = 560, kHeight = 310;
-constexpr double kLeft = 56, kRight = 16, kTop = 14, kBottom = 46;
+constexpr double kLeft = 56, kRight = 26, kTop = 14, kBottom = 46;
 constexpr size_t kColors = 8, kDashes = 4, kShapes = 4;
 
 double Place(const ChartAxis& axis, double value) {  // 0 at the low end, 1 at the high end
