@@ -4,12 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 
 #include "base/status.h"
 
 namespace pith {
 
 struct Context {
+  std::string line;  // the command line as it was typed, for records of what was run
   std::function<Status()>
       command;  // of the chosen command; called after the whole command line was understood
 };
@@ -18,6 +20,7 @@ void AddRun(CLI::App& app, Context& context);
 void AddChat(CLI::App& app, Context& context);
 void AddInspect(CLI::App& app, Context& context);
 void AddBench(CLI::App& app, Context& context);
+void AddEval(CLI::App& app, Context& context);
 void AddMethods(CLI::App& app, Context& context);
 
 }  // namespace pith

@@ -85,6 +85,23 @@ tl::unexpected<Error> CommandLineError(const CLI::ParseError& error, const CLI::
   return InputError(what, name, "See " + name + " --help.");
 }
 
+// As one would type it: words with anything unusual in single quotes.
+std::string CommandLine(const std::vector<std::string>& words) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=,./:%@";
+  std::string line = "pith";
+  for (std::string word : words) {
+    if (word.empty() || word.find_first_not_of(kPlain) != std::string::npos) {
+      for (size_t at = 0; (at = word.find('\'', at)) != std::string::npos; at += 4) {
+        word.replace(at, 1, "'\\''");
+      }
+      word = "'" + word + "'";
+    }
+    line += " " + word;
+  }
+  return line;
+}
+
 Status Dispatch(CLI::App& app, Context& context, int argc, char** argv) {
   const auto chosen = [&]() -> const CLI::App* {
     const auto commands = app.get_subcommands();
@@ -130,10 +147,12 @@ int Main(int argc, char** argv) {
       "  pith run -p \"Ada lives in Oslo. Where does Ada live? Ada lives in\" -n 2\n\n"
       "pith COMMAND --help shows a command's options with an example.");
   Context context;
+  context.line = CommandLine({argv + 1, argv + argc});
   AddRun(app, context);
   AddChat(app, context);
   AddInspect(app, context);
   AddBench(app, context);
+  AddEval(app, context);
   AddMethods(app, context);
   for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
     command->allow_extras();

@@ -32,13 +32,13 @@ Result<std::string> BundledModel() {
                     candidates[0].lexically_normal().string(), "Name a GGUF file with -m.");
 }
 
+}  // namespace
+
 Status CheckRange(const char* option, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return {};
   return InputError(fmt::format("{} is {}, outside {} to {}", option, value, low, high),
                     "command line");
 }
-
-}  // namespace
 
 Result<std::string> ResolveModel(const std::string& option) {
   if (!option.empty()) return option;
@@ -71,24 +71,6 @@ Result<uint64_t> ParseBytes(const std::string& text, const std::string& option) 
   constexpr double kMax = 9e18;
   if (number * scale > kMax) return bad();
   return static_cast<uint64_t>(number * scale);
-}
-
-std::string FormatBytes(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  auto number = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (number >= 1024 && unit + 1 < std::size(kUnits)) {
-    number /= 1024;
-    ++unit;
-  }
-  const bool whole = number == std::floor(number) || number >= 100;
-  return fmt::format("{:.{}f} {}", number, whole ? 0 : 1, kUnits[unit]);
-}
-
-std::string FormatCount(uint64_t count) {
-  std::string digits = std::to_string(count);
-  for (size_t at = digits.size(); at > 3; at -= 3) digits.insert(at - 3, ",");
-  return digits;
 }
 
 Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget) {

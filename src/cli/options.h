@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/format.h"
 #include "base/status.h"
 #include "engine/engine.h"
 #include "engine/generate.h"
@@ -21,8 +22,9 @@ Result<std::string> ResolveModel(const std::string& option);
 
 // "512", "64KiB", "1.5GiB", "2G" (K, M, G, T are 1024-based). `option` is named in the error.
 Result<uint64_t> ParseBytes(const std::string& text, const std::string& option);
-std::string FormatBytes(uint64_t bytes);  // "1.5 GiB"
-std::string FormatCount(uint64_t count);  // "1,234,567"
+
+// Input error naming the option if `value` is not in [low, high].
+Status CheckRange(const char* option, int64_t value, int64_t low, int64_t high);
 
 // One recipe and its budget; an empty budget is none.
 Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget);

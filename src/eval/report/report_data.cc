@@ -143,13 +143,6 @@ std::vector<std::string> Findings(const ReportData& data) {
   return findings;
 }
 
-std::string FormatBytes(double bytes) {
-  constexpr std::array kUnits{"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024;
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
-}
-
 std::string FormatInterval(const Interval& interval) {
   return fmt::format("{:.1f} to {:.1f}", interval.low, interval.high);
 }
@@ -159,11 +152,5 @@ std::string FormatSigned(double points) {
 }
 
 std::string FormatShare(double share) { return fmt::format("{:.1f} %", 100 * share); }
-
-std::string FormatCount(uint64_t count) {
-  std::string digits = std::to_string(count);
-  for (size_t i = digits.size(); i > 3; i -= 3) digits.insert(i - 3, ",");
-  return digits;
-}
 
 }  // namespace pith

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/format.h"
 #include "eval/report/record.h"
 #include "eval/report/statistics.h"
 
@@ -49,10 +50,8 @@ std::vector<bool> ParetoFront(std::span<const CellSummary* const> cells);
 // within a point of the full cache, with its interval.
 std::vector<std::string> Findings(const ReportData& data);
 
-std::string FormatBytes(double bytes);                 // "1.5 MiB"
 std::string FormatInterval(const Interval& interval);  // "41.2 to 58.9"
 std::string FormatSigned(double points);               // "-1.25", "+0.50"
 std::string FormatShare(double share);                 // "87.5 %"
-std::string FormatCount(uint64_t count);               // "16,384"
 
 }  // namespace pith
