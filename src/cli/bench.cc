@@ -53,7 +53,10 @@ Result<std::vector<SpeedRecipe>> Recipes(const BenchFlags& flags) {
   PITH_ASSIGN(const std::vector<PlannedRun> runs, PlanRuns(plans, budgets));
   std::vector<SpeedRecipe> recipes;
   for (const PlannedRun& run : runs) {
-    PITH_CHECK(!run.budget);  // no method of this edition takes one
+    if (!run.plan.keeps_all()) {
+      return InputError("pith bench cannot measure \"" + run.plan.canonical + "\" yet", "--kv",
+                        "Name recipes that keep every entry.");
+    }
     recipes.push_back({run.plan.canonical, run.plan.key_form, run.plan.value_form});
   }
   return recipes;

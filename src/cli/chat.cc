@@ -55,13 +55,13 @@ std::optional<std::vector<ChatMessage>> NoteToMessages(const std::string& note) 
 
 class Chat {
  public:
-  Chat(const ChatFlags& flags, OpenedEngine opened, Sampler sampler)
+  Chat(const ChatFlags& flags, OpenedEngine opened, Sequence sequence, Sampler sampler)
       : flags_(flags),
         opened_(std::move(opened)),
         engine_(*opened_.engine),
         sampler_(std::move(sampler)),
         first_state_(sampler_.State()),
-        sequence_(engine_.NewSequence()),
+        sequence_(std::move(sequence)),
         messages_(FirstMessages()) {}
 
   Status CheckTemplate() const;
@@ -78,7 +78,7 @@ class Chat {
   Result<bool> Read(std::span<const int32_t> tokens);  // false: interrupted
   Status Reply(RunReport* report);
   void Rewind(size_t num_tokens);
-  void Reset();
+  Status Reset();
   Status Save(const std::string& path);
   Status Load(const std::string& path);
 
@@ -121,8 +121,7 @@ Result<std::vector<int32_t>> Chat::TokensWith(const std::string& text) const {
 
 void Chat::Rewind(size_t num_tokens) {
   if (num_tokens >= sequence_.tokens.size()) return;
-  sequence_.cache.Truncate(static_cast<int32_t>(num_tokens));
-  sequence_.tokens.resize(num_tokens);
+  sequence_.Truncate(num_tokens);
   logits_.clear();
 }
 
@@ -191,11 +190,12 @@ Status Chat::Turn(const std::string& text) {
   return {};
 }
 
-void Chat::Reset() {
-  sequence_ = engine_.NewSequence();
+Status Chat::Reset() {
+  PITH_ASSIGN(sequence_, engine_.NewSequence(opened_.kv));
   sampler_.Restore(first_state_);
   messages_ = FirstMessages();
   logits_.clear();
+  return {};
 }
 
 Status Chat::Save(const std::string& path) {
@@ -209,6 +209,7 @@ Status Chat::Save(const std::string& path) {
 }
 
 Status Chat::Load(const std::string& path) {
+  PITH_TRY(CheckCanSave(opened_.kv));
   PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine_, path));
   std::vector<ChatMessage> messages;
   if (!flags_.raw) {
@@ -236,7 +237,7 @@ Result<bool> Chat::Obey(const std::string& line) {
   }
   if (name == "/exit") return false;
   if (name == "/reset") {
-    Reset();
+    PITH_TRY(Reset());
   } else if (name == "/save") {
     PITH_TRY(Save(argument));
   } else if (name == "/load") {
@@ -291,7 +292,8 @@ Status RunChat(const ChatFlags& flags) {
   }
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
-  Chat chat(flags, std::move(opened), std::move(sampler));
+  PITH_ASSIGN(Sequence sequence, opened.engine->NewSequence(opened.kv));
+  Chat chat(flags, std::move(opened), std::move(sequence), std::move(sampler));
   PITH_TRY(chat.CheckTemplate());
   return chat.Loop();
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/help.h"
@@ -36,17 +37,38 @@ std::string StageNames(std::span<const Stage> stages) {
   return text;
 }
 
+std::string FirstSentence(std::string_view text) {
+  return std::string(text.substr(0, text.find(". ")));
+}
+
+std::vector<const Part*> PartsOf(Stage stage) {
+  std::vector<const Part*> parts;
+  for (const MethodInfo* method : Methods()) {
+    for (const Part& part : method->parts) {
+      if (part.stage == stage) parts.push_back(&part);
+    }
+  }
+  return parts;
+}
+
 std::string TableText() {
   std::string text = "Stages: what a recipe decides\n";
   for (const StageInfo& stage : Stages()) {
     text += "  " + fmt::format("{:<10}{}\n", stage.name, stage.question);
   }
-  text += "\nNames: what may answer, by itself or as STAGE=NAME\n";
+  text += "\nPresets: a name alone\n";
   for (const PresetInfo& preset : Presets()) {
-    text += fmt::format("  {:<10}{:<8}  {}\n", preset.name, StageNames(preset.stages),
-                        Wrap(preset.summary, 22));
+    text += fmt::format("  {:<12}{:<20}  {}\n", preset.name, StageNames(preset.stages),
+                        Wrap(FirstSentence(preset.summary), 36));
   }
-  return text + "\nA recipe joins them with +, as in --kv \"full + store=f32\".\n";
+  text += "\nParts: STAGE=NAME\n";
+  for (const StageInfo& stage : Stages()) {
+    for (const Part* part : PartsOf(stage.stage)) {
+      text += fmt::format("  {:<20}  {}\n", fmt::format("{}={}", stage.name, part->name),
+                          Wrap(part->summary, 24));
+    }
+  }
+  return text + "\nA recipe joins them with +, as in --kv \"snapkv + alloc=ada + store=f32\".\n";
 }
 
 std::string ParameterRange(const ParameterInfo& parameter) {
@@ -60,14 +82,38 @@ std::string ParameterRange(const ParameterInfo& parameter) {
   return text;
 }
 
+std::string ParameterText(std::span<const ParameterInfo> parameters) {
+  std::string text;
+  for (const ParameterInfo& parameter : parameters) {
+    text += Row("parameter", fmt::format("{}={}: {} ({})", parameter.name, parameter.default_value,
+                                         parameter.meaning, ParameterRange(parameter)));
+  }
+  return text;
+}
+
+std::string PartName(const Part& part) {
+  return fmt::format("{}={}", StageName(part.stage), part.name);
+}
+
+std::string PartText(const Part& part) {
+  std::string text = Row("part", fmt::format("{}: {}", PartName(part), part.summary));
+  if (!part.needs.empty()) text += Row("needs", std::string(part.needs));
+  if (!part.protects.empty()) text += Row("protects", std::string(part.protects));
+  return text;
+}
+
 std::string MethodText(const MethodInfo& method) {
   std::string text;
   if (!method.paper.empty()) {
     text += Row("paper", fmt::format("{} (arXiv {})", method.paper, method.arxiv));
   }
-  for (const std::string_view need : method.needs) text += Row("needs", std::string(need));
-  text += Row("protects", std::string(method.protects));
-  text += Row("budget", (method.takes_budget ? "" : "none: ") + std::string(method.budget));
+  const Plan plan = ParseRecipe(method.recipe).value();
+  text += Row("recipe", std::string(method.recipe));
+  for (const PartUse* use : {&plan.score, &plan.alloc, &plan.select, &plan.when}) {
+    if (use->part != nullptr) text += PartText(*use->part);
+  }
+  text +=
+      Row("budget", plan.keeps_all() ? "none: it keeps every entry" : std::string(kBudgetMeaning));
   text += Row("identity", "equals the full cache: " + std::string(method.identity));
   return text;
 }
@@ -80,10 +126,7 @@ std::string FormText(const Form& form) {
 std::string PresetText(const PresetInfo& preset) {
   std::string text = Row(preset.name, std::string(preset.summary));
   text += Row("stage", StageNames(preset.stages));
-  for (const ParameterInfo& parameter : preset.parameters) {
-    text += Row("parameter", fmt::format("{}={}: {} ({})", parameter.name, parameter.default_value,
-                                         parameter.meaning, ParameterRange(parameter)));
-  }
+  text += ParameterText(preset.parameters);
   if (const MethodInfo* method = FindMethod(preset.name)) text += MethodText(*method);
   if (const Form* form = FindForm(preset.name)) text += FormText(*form);
   return text;
@@ -110,13 +153,24 @@ Json PresetJson(const PresetInfo& preset) {
     json["parameters"].push_back(ParameterJson(parameter));
   }
   if (const MethodInfo* method = FindMethod(preset.name)) {
-    json["method"] = {{"paper", method->paper},       {"arxiv", method->arxiv},
-                      {"protects", method->protects}, {"takes_budget", method->takes_budget},
-                      {"budget", method->budget},     {"identity", method->identity}};
-    json["method"]["needs"] = std::vector<std::string>(method->needs.begin(), method->needs.end());
+    const bool keeps_all = ParseRecipe(method->recipe).value().keeps_all();
+    json["method"] = {{"paper", method->paper},
+                      {"arxiv", method->arxiv},
+                      {"recipe", method->recipe},
+                      {"takes_budget", !keeps_all},
+                      {"identity", method->identity}};
   }
   if (const Form* form = FindForm(preset.name)) {
     json["form"] = {{"version", form->version}, {"bits_per_number", form->bits_per_value}};
+  }
+  return json;
+}
+
+Json PartJson(const Part& part) {
+  Json json{{"name", part.name},   {"stage", StageName(part.stage)}, {"summary", part.summary},
+            {"needs", part.needs}, {"protects", part.protects},      {"parameters", Json::array()}};
+  for (const ParameterInfo& parameter : part.parameters) {
+    json["parameters"].push_back(ParameterJson(parameter));
   }
   return json;
 }
@@ -127,7 +181,20 @@ Json TableJson() {
     json["stages"].push_back({{"name", stage.name}, {"question", stage.question}});
   }
   for (const PresetInfo& preset : Presets()) json["names"].push_back(PresetJson(preset));
+  for (const StageInfo& stage : Stages()) {
+    for (const Part* part : PartsOf(stage.stage)) json["parts"].push_back(PartJson(*part));
+  }
   return json;
+}
+
+// A part by its name alone, or as STAGE=NAME.
+const Part* FindPartNamed(std::string_view name) {
+  for (const StageInfo& stage : Stages()) {
+    for (const Part* part : PartsOf(stage.stage)) {
+      if (name == part->name || name == PartName(*part)) return part;
+    }
+  }
+  return nullptr;
 }
 
 Status ShowMethods(const MethodsFlags& flags) {
@@ -138,6 +205,11 @@ Status ShowMethods(const MethodsFlags& flags) {
   }
   const auto preset = std::ranges::find(Presets(), flags.name, &PresetInfo::name);
   if (preset == Presets().end()) {
+    if (const Part* part = FindPartNamed(flags.name)) {
+      output.Write(flags.json ? JsonLine(PartJson(*part))
+                              : PartText(*part) + ParameterText(part->parameters));
+      return output.status();
+    }
     return InputError("nothing is named '" + flags.name + "'", "pith methods",
                       "pith methods lists all names.");
   }
@@ -153,9 +225,9 @@ void AddMethods(CLI::App& app, Context& context) {
       "methods",
       "Lists what a recipe (--kv) may name.\n\n"
       "With a name, all about it: parameters, paper, what it protects, what a budget means.");
-  command->add_option("name", flags->name, "one method, form or preset")->option_text("NAME");
+  command->add_option("name", flags->name, "one preset, part or form")->option_text("NAME");
   command->add_flag("--json", flags->json, "print one JSON object");
-  command->footer("Example:\n  pith methods full");
+  command->footer("Example:\n  pith methods snapkv");
   command->callback(
       [flags, &context] { context.command = [flags] { return ShowMethods(*flags); }; });
 }

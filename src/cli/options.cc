@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "cli/terminal.h"
+#include "engine/snapshot.h"
 
 namespace pith {
 namespace {
@@ -99,6 +100,11 @@ void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
       "context in tokens (default: what the model was trained for)");
   add("-t,--threads", flags.threads, "N", "processor threads (default: all cores)");
   add("--chunk", flags.chunk, "N", "prompt tokens read per step (default: 512)");
+}
+
+Status CheckSessionRecipe(const EngineFlags& flags) {
+  PITH_ASSIGN(const PlannedRun kv, PlanRun(flags.recipe, flags.budget));
+  return CheckCanSave(kv);
 }
 
 Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {

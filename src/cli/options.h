@@ -41,6 +41,9 @@ struct EngineFlags {
 };
 void AddEngineFlags(CLI::App& command, EngineFlags& flags);
 
+// Refuses a recipe whose caches cannot be saved and loaded.
+Status CheckSessionRecipe(const EngineFlags& flags);
+
 struct OpenedEngine {
   std::unique_ptr<Engine> engine;
   PlannedRun kv;

@@ -60,8 +60,12 @@ struct Start {
   std::vector<float> loaded_logits;  // of a session, while nothing was fed
 };
 
-Result<Start> StartSequence(const RunFlags& flags, Engine& engine, Sampler& sampler) {
-  if (flags.load.empty()) return Start{engine.NewSequence(), {}};
+Result<Start> StartSequence(const RunFlags& flags, Engine& engine, const PlannedRun& kv,
+                            Sampler& sampler) {
+  if (flags.load.empty()) {
+    PITH_ASSIGN(Sequence sequence, engine.NewSequence(kv));
+    return Start{std::move(sequence), {}};
+  }
   PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine, flags.load));
   // A seed on the command line asks for another continuation of the same session.
   if (flags.generate.seed->count() > 0) snapshot.sampler.rng = sampler.State().rng;
@@ -93,7 +97,7 @@ Result<std::optional<std::span<const float>>> Feed(Engine& engine, Start& start,
 }
 
 // Whether a session can be saved there, asked before the work rather than after it.
-Status CheckCanSave(const std::string& path) {
+Status CheckPath(const std::string& path) {
   if (path.empty()) return {};
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
@@ -111,11 +115,12 @@ Status SaveSession(Engine& engine, Sequence& sequence, const Sampler& sampler,
 
 Status Run(const RunFlags& flags) {
   PITH_ASSIGN(const std::optional<std::string> prompt, ReadPrompt(flags));
-  PITH_TRY(CheckCanSave(flags.save));
+  PITH_TRY(CheckPath(flags.save));
+  if (!flags.save.empty() || !flags.load.empty()) PITH_TRY(CheckSessionRecipe(flags.engine));
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;
-  PITH_ASSIGN(Start start, StartSequence(flags, engine, sampler));
+  PITH_ASSIGN(Start start, StartSequence(flags, engine, opened.kv, sampler));
   Sequence& sequence = start.sequence;
   std::vector<int32_t> tokens;
   if (prompt) {

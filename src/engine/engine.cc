@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "engine/compress.h"
 #include "engine/step.h"
 #include "model/weights.h"
 
@@ -26,6 +27,10 @@ struct Engine::Impl {
   PlannedRun keep_all;  // `full` in the options' forms
 
   CacheSpec SpecFor(const Plan& plan) const;
+  Status CheckCanRun(const PlannedRun& kv) const;
+  Status CompressTo(Sequence& sequence, uint64_t entries);
+  Status CompressBetween(Sequence& sequence, size_t to_come);
+  Status CompressWhileGenerating(Sequence& sequence);
 
   // What one step of Feed, Step and FeedAll has in common.
   struct Rows {
@@ -132,7 +137,13 @@ Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens
     rows.positions.push_back(static_cast<int32_t>(first_position + i));
   }
   PITH_TRY(sequence.cache.Extend(std::span(rows.positions).subspan(first_row)));
-  rows.sequences.push_back({&sequence.cache, first_row, static_cast<uint32_t>(tokens.size())});
+  Observations* observations =
+      sequence.observations.needs().queries() ? &sequence.observations : nullptr;
+  if (observations != nullptr) {
+    observations->Begin(sequence.cache, std::span(rows.positions).subspan(first_row));
+  }
+  rows.sequences.push_back(
+      {&sequence.cache, first_row, static_cast<uint32_t>(tokens.size()), observations});
   return {};
 }
 
@@ -142,7 +153,7 @@ Result<std::span<const float>> Engine::Impl::RunRows(std::span<Sequence* const> 
   for (size_t i = 0; i < sequences.size(); ++i) {
     Sequence& sequence = *sequences[i];
     if (!logits) {
-      sequence.cache.Truncate(static_cast<int32_t>(sequence.tokens.size()));
+      sequence.Truncate(sequence.tokens.size());
       continue;
     }
     const auto first = rows.tokens.begin() + rows.sequences[i].first_row;
@@ -216,8 +227,19 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
 
 CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
 
+Sequence Sequence::Fork() const {
+  return {cache.Fork(), tokens, kv, pinned, observations, entries_per_head, since_compression};
+}
+
+void Sequence::Truncate(size_t num_tokens) {
+  cache.Truncate(static_cast<int32_t>(num_tokens));
+  observations.Truncate(static_cast<int32_t>(num_tokens));
+  tokens.resize(num_tokens);
+}
+
 bool SharesPrefill(const PlannedRun& a, const PlannedRun& b) {
-  return a.plan.key_form == b.plan.key_form && a.plan.value_form == b.plan.value_form;
+  return a.plan.key_form == b.plan.key_form && a.plan.value_form == b.plan.value_form &&
+         !a.plan.between_chunks() && !b.plan.between_chunks();
 }
 
 Sequence Engine::NewSequence() {
@@ -228,28 +250,77 @@ Result<Sequence> Engine::NewSequence(const PlannedRun& kv) { return NewSequence(
 
 Result<Sequence> Engine::NewSequence(std::span<const PlannedRun> kvs) {
   PITH_CHECK(!kvs.empty());
+  Needs needs;
   for (const PlannedRun& kv : kvs) {
-    if (!SharesPrefill(kv, kvs[0])) {
+    if (&kv != &kvs[0] && !SharesPrefill(kv, kvs[0])) {
       return InputError("\"" + kv.plan.canonical + "\" and \"" + kvs[0].plan.canonical +
                             "\" do not read a prompt in the same way",
                         "recipe", "Give each of them its own sequence.");
     }
+    PITH_TRY(impl_->CheckCanRun(kv));
+    needs.Add(kv.plan.needs());
   }
-  return Sequence{SequenceCache(impl_->pool.get(), impl_->SpecFor(kvs[0].plan)), {}, kvs[0]};
+  Sequence sequence{SequenceCache(impl_->pool.get(), impl_->SpecFor(kvs[0].plan)), {}, kvs[0]};
+  sequence.observations = Observations(impl_->model->shape(), needs);
+  return sequence;
 }
 
 Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
-  if (!SharesPrefill(prompt.kv, kv)) {
-    return InputError("the prompt was read for \"" + prompt.kv.plan.canonical + "\", not for \"" +
-                          kv.plan.canonical + "\"",
-                      "recipe", "Read it again for this recipe.");
+  const std::string names =
+      "\"" + prompt.kv.plan.canonical + "\", not for \"" + kv.plan.canonical + "\"";
+  if (prompt.entries_per_head > 0) {
+    return InputError("the prompt was compressed for " + names, "recipe",
+                      "Fork it before it is compressed.");
   }
+  const bool same = prompt.kv.plan.canonical == kv.plan.canonical;
+  if ((!same && !SharesPrefill(prompt.kv, kv)) ||
+      !prompt.observations.needs().Covers(kv.plan.needs())) {
+    return InputError("the prompt was read for " + names, "recipe",
+                      "Read it again for this recipe.");
+  }
+  PITH_TRY(impl_->CheckCanRun(kv));
   Sequence fork = prompt.Fork();
   fork.kv = kv;
   return fork;
 }
 
-Status Engine::Compress(Sequence&) { return {}; }  // `full` is the only method so far
+Status Engine::Compress(Sequence& sequence) {
+  if (sequence.kv.plan.keeps_all() || sequence.tokens.empty()) return {};
+  sequence.entries_per_head = BudgetEntries(sequence.kv, sequence.tokens.size());
+  return impl_->CompressTo(sequence, sequence.entries_per_head);
+}
+
+Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
+  if (kv.plan.keeps_all()) return {};
+  if (!kv.budget) {
+    return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
+                      "Give entries per head (512) or a share of the prompt (10%).");
+  }
+  PITH_TRY(CheckBudget(kv.plan, *kv.budget));
+  if (model->shape().window == 0) return {};
+  return InputError("the model attends to the last " + std::to_string(model->shape().window) +
+                        " tokens only, and \"" + kv.plan.canonical +
+                        "\" is not built for such models",
+                    options.model_path, "Use the recipe \"full\".");
+}
+
+Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries) {
+  sequence.since_compression = 0;
+  return CompressCache(*model, *runner, sequence, entries);
+}
+
+// Between chunks: to what the budget is for the whole of the text, `to_come` tokens included.
+Status Engine::Impl::CompressBetween(Sequence& sequence, size_t to_come) {
+  if (to_come == 0 || !sequence.kv.plan.between_chunks()) return {};
+  return CompressTo(sequence, BudgetEntries(sequence.kv, sequence.tokens.size() + to_come));
+}
+
+Status Engine::Impl::CompressWhileGenerating(Sequence& sequence) {
+  const uint32_t interval = sequence.kv.plan.decode_interval();
+  if (interval == 0 || sequence.entries_per_head == 0) return {};
+  if (++sequence.since_compression < interval) return {};
+  return CompressTo(sequence, sequence.entries_per_head);
+}
 
 Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const int32_t> tokens,
                                             const FeedProgress& progress) {
@@ -262,6 +333,7 @@ Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const 
     const size_t outputs = done + count == tokens.size() ? 1 : 0;
     PITH_ASSIGN(logits, impl_->RunChunk(sequence, tokens.subspan(done, count), outputs));
     done += count;
+    PITH_TRY(impl_->CompressBetween(sequence, tokens.size() - done));
     if (progress && !progress(done, tokens.size()) && done < tokens.size()) {
       return Failure("interrupted");
     }
@@ -282,14 +354,16 @@ Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences
     if (Status added = impl_->AddRows(*sequences[i], tokens.subspan(i, 1)); !added) {
       // What has been extended for this step is taken back, so that every cache is what it was.
       for (size_t j = 0; j < i; ++j) {
-        sequences[j]->cache.Truncate(static_cast<int32_t>(sequences[j]->tokens.size()));
+        sequences[j]->Truncate(sequences[j]->tokens.size());
       }
       return tl::unexpected<Error>(std::move(added).error());
     }
   }
   impl_->rows.outputs.resize(sequences.size());
   std::iota(impl_->rows.outputs.begin(), impl_->rows.outputs.end(), 0);
-  return impl_->RunRows(sequences);
+  PITH_ASSIGN(const std::span<const float> logits, impl_->RunRows(sequences));
+  for (Sequence* sequence : sequences) PITH_TRY(impl_->CompressWhileGenerating(*sequence));
+  return logits;
 }
 
 Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const int32_t> tokens) {
@@ -302,6 +376,7 @@ Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const i
                 impl_->RunChunk(sequence, tokens.subspan(done, count), count));
     all.insert(all.end(), logits.begin(), logits.end());
     done += count;
+    PITH_TRY(impl_->CompressBetween(sequence, tokens.size() - done));
   }
   return all;
 }

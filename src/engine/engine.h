@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "cache/cache.h"
 #include "cache/page.h"
+#include "engine/observations.h"
 #include "gguf/gguf.h"
 #include "model/model.h"
 #include "recipe/budget.h"
@@ -30,13 +31,24 @@ struct EngineOptions {
   bool repack = true;              // let ggml rearrange weights where that is faster
 };
 
+// Positions [first, second) of a text.
+using PositionRange = std::pair<int32_t, int32_t>;
+
 // One text being read or written: its tokens, its cache, and how that is kept.
 struct Sequence {
   SequenceCache cache;
   std::vector<int32_t> tokens;  // all tokens fed so far; the next position is tokens.size()
   PlannedRun kv;
+  std::vector<PositionRange> pinned;  // never dropped, whatever the recipe: a system prompt, say
 
-  Sequence Fork() const { return Sequence{cache.Fork(), tokens, kv}; }
+  // The engine's: what the recipe gathers, and where its compression stands.
+  Observations observations;
+  uint64_t entries_per_head = 0;   // what the budget came to at the end of the prompt; 0: not yet
+  uint32_t since_compression = 0;  // tokens generated
+
+  Sequence Fork() const;
+  // Goes back to the first `num_tokens` tokens. What was evicted does not come back.
+  void Truncate(size_t num_tokens);
 };
 
 // Whether the two runs read a prompt in the same way, so that one reading serves both: they differ
@@ -69,21 +81,22 @@ class Engine {
   // fed and then forked with ForkAs for each of them.
   Result<Sequence> NewSequence(std::span<const PlannedRun> kvs);
   // A fork of a fed prompt, kept as `kv` from now on; not compressed yet. Input error if `kv` was
-  // none of the runs that the prompt was made for.
+  // none of the runs that the prompt was made for, or if the prompt is compressed already.
   Result<Sequence> ForkAs(const Sequence& prompt, const PlannedRun& kv);
 
-  // The end of a prompt, or of a turn: compresses the cache as the sequence's recipe says. Nothing
-  // happens to a recipe that keeps everything.
+  // The end of a prompt, or of a turn: compresses the cache as the sequence's recipe says. A share
+  // counts all tokens so far. Nothing happens to a recipe that keeps everything. Logits stay valid.
+  // Input error if the recipe protects more than the budget has room for.
   Status Compress(Sequence& sequence);
 
-  // Feeds `tokens` in chunks; the logits of the last one, [vocabulary], valid until the next call.
-  // Input error if they do not fit the context or are not in the vocabulary; kFailure if the cache
-  // has no memory for them.
+  // Feeds `tokens` in chunks, and compresses between them if the recipe says so; the logits of the
+  // last one, [vocabulary], valid until the next call. Input error if they do not fit the context
+  // or are not in the vocabulary; kFailure if the cache has no memory for them.
   Result<std::span<const float>> Feed(Sequence& sequence, std::span<const int32_t> tokens,
                                       const FeedProgress& progress = {});
 
-  // One token for each sequence in one step; logits [sequences.size()][vocabulary], valid until the
-  // next call.
+  // One token for each sequence in one step, and compression after it where the recipe says so;
+  // logits [sequences.size()][vocabulary], valid until the next call.
   Result<std::span<const float>> Step(std::span<Sequence* const> sequences,
                                       std::span<const int32_t> tokens);
 

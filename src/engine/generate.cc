@@ -61,6 +61,7 @@ Result<std::span<const float>> FeedPrompt(Engine& engine, Sequence& sequence, Sa
                                           std::span<const int32_t> prompt,
                                           const FeedProgress& progress) {
   PITH_ASSIGN(const std::span<const float> logits, engine.Feed(sequence, prompt, progress));
+  PITH_TRY(engine.Compress(sequence));
   for (const int32_t token : prompt) sampler.Accept(token);
   return logits;
 }

@@ -38,8 +38,8 @@ struct Generation {
   std::span<const float> logits;
 };
 
-// Feeds a prompt and lets the sampler see it, as its repetition penalty wants. Results and errors
-// are Engine::Feed's.
+// Feeds a prompt, compresses the cache as its recipe says, and lets the sampler see the prompt, as
+// its repetition penalty wants. Results and errors are those of Engine::Feed and Engine::Compress.
 Result<std::span<const float>> FeedPrompt(Engine& engine, Sequence& sequence, Sampler& sampler,
                                           std::span<const int32_t> prompt,
                                           const FeedProgress& progress = {});

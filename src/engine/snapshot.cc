@@ -169,9 +169,17 @@ class HashedFile {
 
 }  // namespace
 
+Status CheckCanSave(const PlannedRun& kv) {
+  if (kv.plan.keeps_all()) return {};
+  return InputError(
+      "sessions cannot be saved or loaded with the recipe \"" + kv.plan.canonical + "\" yet",
+      "recipe", "Use a recipe that keeps every entry.");
+}
+
 Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const SamplerState& sampler,
                     std::span<const float> logits, std::string_view note, const std::string& path) {
   PITH_CHECK(logits.size() == engine.tokenizer().vocabulary_size());
+  PITH_TRY(CheckCanSave(sequence.kv));
   std::vector<std::byte> cache;
   sequence.cache.Save(&cache);
 

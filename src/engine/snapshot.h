@@ -19,6 +19,9 @@ struct Snapshot {
   std::string note;           // what the program wanted to remember beside it, as it was given
 };
 
+// Refuses recipes that drop entries: what they gather is not part of the file.
+Status CheckCanSave(const PlannedRun& kv);
+
 // `logits` are those of the last token in `sequence`, so that a loaded sequence continues bit for
 // bit. The file is there whole or not at all.
 Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const SamplerState& sampler,

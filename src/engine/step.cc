@@ -19,7 +19,7 @@ struct StepRunner::LayerState {
 
 namespace {
 
-constexpr size_t kNodesPerLayer = 64;
+constexpr size_t kNodesPerLayer = 64;  // with room to spare
 constexpr size_t kScratchAlignment = 64;
 
 size_t GraphNodes(const HyperParams& p) {
@@ -66,7 +66,72 @@ StepRunner::~StepRunner() {
 
 void StepRunner::Pause() { ggml_threadpool_pause(pool_); }
 
-Status StepRunner::Reserve(uint32_t rows) { return Build({rows, 1}); }
+Status StepRunner::Reserve(uint32_t rows) { return Build({rows, 1, false}); }
+
+namespace {
+
+using Work = std::function<void(int thread, int num_threads)>;
+
+void WorkOp(ggml_tensor*, int thread, int num_threads, void* work) {
+  (*static_cast<const Work*>(work))(thread, num_threads);
+}
+
+}  // namespace
+
+void StepRunner::Parallel(const Work& work) {
+  std::vector<uint8_t> memory(4096 + 4 * ggml_tensor_overhead() +
+                              ggml_graph_overhead_custom(4, false));
+  const ggml_context_ptr ctx(ggml_init({memory.size(), memory.data(), false}));
+  ggml_cgraph* graph = ggml_new_graph_custom(ctx.get(), 4, false);
+  ggml_build_forward_expand(graph,
+                            ggml_custom_4d(ctx.get(), GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, WorkOp,
+                                           GGML_N_TASKS_MAX, const_cast<Work*>(&work)));
+  PITH_CHECK(ggml_backend_graph_compute(backend_.get(), graph) == GGML_STATUS_SUCCESS);
+}
+
+MeanRotation StepRunner::RotationOf(int32_t first, uint32_t count) {
+  const HyperParams& p = model_.params();
+  const uint32_t pairs = p.rope.dims / 2;
+  std::vector<uint8_t> memory(8 * ggml_tensor_overhead() + ggml_graph_overhead_custom(8, false));
+  const ggml_context_ptr ctx(ggml_init({memory.size(), memory.data(), true}));
+  ggml_cgraph* graph = ggml_new_graph_custom(ctx.get(), 8, false);
+  ggml_tensor* positions = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, count);
+  ggml_tensor* x = ggml_new_tensor_3d(ctx.get(), GGML_TYPE_F32, p.key_dim, 1, count);
+  ggml_set_input(positions);
+  ggml_set_input(x);
+  ggml_tensor* turned =
+      BuildRope({ctx.get(), graph, &p, positions, model_.common().rope_factors}, x);
+  ggml_set_output(turned);
+  ggml_build_forward_expand(graph, turned);
+  const ggml_gallocr_ptr allocator(ggml_gallocr_new(ggml_backend_cpu_buffer_type()));
+  PITH_CHECK(ggml_gallocr_alloc_graph(allocator.get(), graph));
+
+  // Every pair begins as (1, 0).
+  const auto first_of = [&](uint32_t pair) { return p.rope.interleaved ? 2 * pair : pair; };
+  const uint32_t second = p.rope.interleaved ? 1 : pairs;
+  std::vector<float> rows(size_t{count} * p.key_dim);
+  std::vector<int32_t> numbers(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    numbers[i] = first + static_cast<int32_t>(i);
+    for (uint32_t pair = 0; pair < pairs; ++pair) rows[i * p.key_dim + first_of(pair)] = 1;
+  }
+  ggml_backend_tensor_set(x, rows.data(), 0, rows.size() * sizeof(float));
+  ggml_backend_tensor_set(positions, numbers.data(), 0, numbers.size() * sizeof(int32_t));
+  PITH_CHECK(ggml_backend_graph_compute(backend_.get(), graph) == GGML_STATUS_SUCCESS);
+  ggml_backend_tensor_get(turned, rows.data(), 0, rows.size() * sizeof(float));
+
+  MeanRotation mean;
+  for (uint32_t pair = 0; pair < pairs; ++pair) {
+    double cosine = 0, sine = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+      cosine += rows[i * p.key_dim + first_of(pair)];
+      sine += rows[i * p.key_dim + first_of(pair) + second];
+    }
+    mean.cosine.push_back(static_cast<float>(cosine / count));
+    mean.sine.push_back(static_cast<float>(sine / count));
+  }
+  return mean;
+}
 
 ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggml_tensor* x,
                                     GraphKey key) {
@@ -75,15 +140,16 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
   const bool last = layer + 1 == p.num_layers;
   // The last layer writes all rows to the cache but works on only for the rows whose logits are
   // wanted.
-  const bool want_q = !last || key.outputs > 0;
-  Qkv qkv = BuildQkv(s, w, BuildNorm(s, x, w.attn_norm), want_q);
+  const bool attends = !last || key.outputs > 0;
+  Qkv qkv = BuildQkv(s, w, BuildNorm(s, x, w.attn_norm), attends || key.observed);
   LayerState* state = layers_[layer].get();
 
   ggml_tensor* write_args[] = {qkv.k, qkv.v};
   ggml_tensor* written = ggml_custom_4d(s.ctx, GGML_TYPE_F32, 1, 1, 1, 1, write_args, 2, WriteOp,
                                         GGML_N_TASKS_MAX, state);
   ggml_build_forward_expand(s.graph, written);
-  if (!want_q) return nullptr;
+  if (key.observed) BuildObserve(s, layer, qkv, written);
+  if (!attends) return nullptr;
 
   if (last && key.outputs < key.rows) {
     const int64_t q_size = static_cast<int64_t>(p.key_dim) * p.num_query_heads;
@@ -101,6 +167,15 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
   ggml_tensor* merged =
       ggml_custom_inplace(s.ctx, partial, nullptr, 0, MergeOp, GGML_N_TASKS_MAX, state);
   return BuildLayerOutput(s, w, merged, x);
+}
+
+// Statistics are gathered from the queries of all rows, once the layer's keys are written.
+void StepRunner::BuildObserve(const SegmentContext& s, uint32_t layer, const Qkv& qkv,
+                              ggml_tensor* written) {
+  ggml_tensor* args[] = {qkv.q, qkv.q_before_rope, written};
+  ggml_build_forward_expand(s.graph,
+                            ggml_custom_4d(s.ctx, GGML_TYPE_F32, 1, 1, 1, 1, args, 3, ObserveOp,
+                                           GGML_N_TASKS_MAX, layers_[layer].get()));
 }
 
 Status StepRunner::Build(GraphKey key) {
@@ -132,6 +207,19 @@ Status StepRunner::Build(GraphKey key) {
   }
   key_ = key;
   return {};
+}
+
+void StepRunner::ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
+  const auto* state = static_cast<LayerState*>(data);
+  const auto rows_of = [](const ggml_tensor* q, uint32_t first_row) {
+    return QueryRows{RowData(q, 0, first_row), q->nb[2] / sizeof(float), q->nb[1] / sizeof(float)};
+  };
+  for (const StepSequence& sequence : state->runner->sequences_) {
+    if (sequence.observations == nullptr) continue;
+    sequence.observations->Observe(state->layer, *sequence.cache,
+                                   rows_of(dst->src[0], sequence.first_row),
+                                   rows_of(dst->src[1], sequence.first_row), thread, num_threads);
+  }
 }
 
 void StepRunner::WriteOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
@@ -239,7 +327,9 @@ void StepRunner::SetInputs(const StepInput& input) {
 }
 
 Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
-  const GraphKey key{input.tokens.size(), input.outputs.size()};
+  const bool observed = std::ranges::any_of(
+      input.sequences, [](const StepSequence& s) { return s.observations != nullptr; });
+  const GraphKey key{input.tokens.size(), input.outputs.size(), observed};
   // Decoding repeats one shape: its graph and the places of its tensors are kept.
   if (!(key == key_)) PITH_TRY(Build(key));
   PlanAttention(input);

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -16,6 +17,7 @@
 
 #include "base/status.h"
 #include "cache/cache.h"
+#include "engine/observations.h"
 #include "kernel/attend.h"
 #include "model/segments.h"
 #include "model/weights.h"
@@ -28,6 +30,7 @@ struct StepSequence {
   SequenceCache* cache = nullptr;
   uint32_t first_row = 0;
   uint32_t num_rows = 0;
+  Observations* observations = nullptr;  // null if nothing is gathered
 };
 
 struct StepInput {
@@ -35,6 +38,11 @@ struct StepInput {
   std::span<const int32_t> positions;  // [rows]
   std::span<const StepSequence> sequences;
   std::span<const int32_t> outputs;  // ascending rows whose logits are wanted; may be empty
+};
+
+// By rope, channel pair i of a query turns by (cosine[i], sine[i]), on average over some positions.
+struct MeanRotation {
+  std::vector<float> cosine, sine;  // [rope dims / 2]
 };
 
 class StepRunner {
@@ -49,6 +57,12 @@ class StepRunner {
   // Logits [outputs][vocabulary], valid until the next call.
   Result<std::span<const float>> Run(const StepInput& input);
 
+  // Calls work(thread, num_threads) on all threads, and waits for them.
+  void Parallel(const std::function<void(int thread, int num_threads)>& work);
+
+  // Over the positions [first, first + count).
+  MeanRotation RotationOf(int32_t first, uint32_t count);
+
   // While paused, the pool's threads sleep and another engine can be measured undisturbed.
   void Pause();
 
@@ -56,6 +70,7 @@ class StepRunner {
   struct LayerState;
   struct GraphKey {
     size_t rows = 0, outputs = 0;
+    bool observed = false;  // at least one sequence gathers statistics
     bool operator==(const GraphKey&) const = default;
   };
 
@@ -64,6 +79,8 @@ class StepRunner {
   void PlanAttention(const StepInput& input);
   void SetInputs(const StepInput& input);
 
+  void BuildObserve(const SegmentContext& s, uint32_t layer, const Qkv& qkv, ggml_tensor* written);
+  static void ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* state);
   static void WriteOp(ggml_tensor* dst, int thread, int num_threads, void* state);
   static void PartialOp(ggml_tensor* dst, int thread, int num_threads, void* state);
   static void MergeOp(ggml_tensor* dst, int thread, int num_threads, void* state);

@@ -3,16 +3,15 @@
 namespace pith {
 
 const MethodInfo& FullMethod() {
-  static constexpr Stage kStages[] = {Stage::kSelect};
+  static constexpr Part kParts[] = {
+      {.stage = Stage::kSelect, .name = "full", .summary = "every entry of every head stays"}};
   static constexpr MethodInfo kInfo = {
       .name = "full",
-      .stages = kStages,
       .summary =
           "The full cache: every entry of every head stays. It is the baseline that all methods "
           "are compared with, and what a recipe gets that says nothing about selection.",
-      .protects = "every entry",
-      .takes_budget = false,
-      .budget = "it keeps every entry",
+      .parts = kParts,
+      .recipe = "select=full",
       .identity = "always",
   };
   return kInfo;

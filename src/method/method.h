@@ -1,17 +1,21 @@
 // Methods: published ways of keeping a KV cache small. One method is one file here plus one row in
 // table.cc.
+//
+// A part answers the question of one stage and may be combined with parts of other methods. A
+// preset is a recipe under the method's name, with the paper's defaults.
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string_view>
 
+#include "method/stage.h"
+
 namespace pith {
 
-// The questions that a method may answer, in the order in which a canonical recipe names them.
-enum class Stage : uint8_t { kSelect, kStore };
-inline constexpr size_t kNumStages = 2;
+// The questions that a recipe answers, in the order in which a canonical recipe names them.
+enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kStore };
+inline constexpr size_t kNumStages = 5;
 
 struct StageInfo {
   Stage stage;
@@ -28,26 +32,49 @@ struct ParameterInfo {
   ParameterType type;
   std::string_view default_value;           // as written in a recipe
   double min = 0, max = 0;                  // kInteger, kNumber: both included
+  bool odd = false;                         // kInteger: odd numbers only
   std::span<const std::string_view> words;  // kWord: what may be written
   std::string_view meaning;
 };
 
+// `stage=name(...)`.
+struct Part {
+  Stage stage;
+  std::string_view name;     // permanent
+  std::string_view summary;  // one sentence
+  std::span<const ParameterInfo> parameters;
+  std::string_view needs;     // kScore: what the engine must gather for it, in words
+  std::string_view protects;  // kScore: which entries are never dropped
+
+  // kScore
+  Needs (*gather)(Parameters) = nullptr;
+  uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
+  ScoreFunction score = nullptr;
+  // kAlloc
+  AllocFunction allocate = nullptr;
+  bool ragged = false;  // heads of one layer may get different numbers of entries
+  // kSelect; without a function every entry stays
+  SelectFunction select = nullptr;
+  bool shared = false;  // one set of entries for all heads of a layer
+  // kWhen
+  bool between_chunks = false;
+  uint32_t (*decode_interval)(Parameters) = nullptr;  // compress again after so many tokens
+};
+
 struct MethodInfo {
-  std::string_view name;  // also the preset's name; permanent
-  std::span<const Stage> stages;
+  std::string_view name;          // permanent
   std::string_view summary;       // one paragraph
   std::string_view paper, arxiv;  // title and number; empty for what no paper claims
-  std::span<const ParameterInfo> parameters;
-  std::span<const std::string_view> needs;  // what the engine must provide
-  std::string_view protects;                // which entries are never dropped
-  bool takes_budget;
-  std::string_view
-      budget;  // what a budget means to it, or why it takes none: "it keeps every entry"
-  std::string_view identity;  // the setting that equals the full cache
+  std::span<const Part> parts;    // that this method brings
+  std::string_view recipe;        // what its name means as a preset; empty: nothing
+  std::string_view identity;      // the setting that equals the full cache
 };
 
 // All methods, in the order in which they are printed.
 std::span<const MethodInfo* const> Methods();
-const MethodInfo* FindMethod(std::string_view name);  // nullptr if there is none
+const MethodInfo* FindMethod(std::string_view name);       // nullptr if there is none
+const Part* FindPart(Stage stage, std::string_view name);  // nullptr if there is none
+inline constexpr std::string_view kBudgetMeaning =
+    "entries per KV head, on average over all heads; a share counts entries of the prompt";
 
 }  // namespace pith

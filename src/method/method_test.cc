@@ -21,16 +21,31 @@ TEST(MethodTable, EveryRow_IsWhole) {
   for (const MethodInfo* method : Methods()) {
     EXPECT_TRUE(IsRecipeName(method->name)) << method->name;
     EXPECT_TRUE(names.insert(method->name).second) << method->name << " is there twice";
-    EXPECT_FALSE(method->stages.empty()) << method->name;
+    EXPECT_FALSE(method->parts.empty() && method->recipe.empty()) << method->name;
     EXPECT_FALSE(method->summary.empty()) << method->name;
-    EXPECT_FALSE(method->protects.empty()) << method->name;
-    EXPECT_FALSE(method->budget.empty()) << method->name;
     EXPECT_FALSE(method->identity.empty()) << method->name;
     EXPECT_EQ(method->paper.empty(), method->arxiv.empty()) << method->name;
-    for (const ParameterInfo& parameter : method->parameters) {
-      EXPECT_TRUE(IsRecipeName(parameter.name)) << method->name;
-      EXPECT_FALSE(parameter.default_value.empty()) << method->name;
-      EXPECT_FALSE(parameter.meaning.empty()) << method->name;
+  }
+}
+
+TEST(PartTable, EveryPart_CanDoWhatItsStageAsks) {
+  std::set<std::pair<Stage, std::string_view>> names;
+  for (const MethodInfo* method : Methods()) {
+    for (const Part& part : method->parts) {
+      EXPECT_TRUE(IsRecipeName(part.name)) << part.name;
+      EXPECT_TRUE(names.insert({part.stage, part.name}).second) << part.name << " is there twice";
+      EXPECT_EQ(FindPart(part.stage, part.name), &part);
+      EXPECT_FALSE(part.summary.empty()) << part.name;
+      EXPECT_EQ(part.score != nullptr, part.stage == Stage::kScore) << part.name;
+      EXPECT_EQ(part.num_protected != nullptr, part.stage == Stage::kScore) << part.name;
+      EXPECT_EQ(part.protects.empty(), part.stage != Stage::kScore) << part.name;
+      EXPECT_EQ(part.allocate != nullptr, part.stage == Stage::kAlloc) << part.name;
+      EXPECT_EQ(part.select != nullptr, part.stage == Stage::kSelect && part.name != "full");
+      for (const ParameterInfo& parameter : part.parameters) {
+        EXPECT_TRUE(IsRecipeName(parameter.name)) << part.name;
+        EXPECT_FALSE(parameter.default_value.empty()) << part.name;
+        EXPECT_FALSE(parameter.meaning.empty()) << part.name;
+      }
     }
   }
 }
@@ -38,9 +53,9 @@ TEST(MethodTable, EveryRow_IsWhole) {
 TEST(MethodTable, Find_ByNameOnly) {
   ASSERT_NE(FindMethod("full"), nullptr);
   EXPECT_EQ(FindMethod("full")->name, "full");
-  EXPECT_FALSE(FindMethod("full")->takes_budget);
   EXPECT_EQ(FindMethod("Full"), nullptr);
   EXPECT_EQ(FindMethod(""), nullptr);
+  EXPECT_EQ(FindPart(Stage::kSelect, "snapkv"), nullptr);
 }
 
 TEST(StageTable, Rows_StandAtTheirStage) {

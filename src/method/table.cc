@@ -4,7 +4,12 @@
 #include "method/method.h"
 
 // One row per method: the function that its file defines.
-#define PITH_METHODS(ROW) ROW(FullMethod)
+#define PITH_METHODS(ROW)                                                                    \
+  ROW(FullMethod)                                                                            \
+  ROW(TopMethod)                                                                             \
+  ROW(WhenMethod) ROW(StreamingMethod) ROW(RandomMethod) ROW(KnormMethod) ROW(KeyDiffMethod) \
+      ROW(SnapKvMethod) ROW(TovaMethod) ROW(H2oMethod) ROW(A2sfMethod) ROW(VatpMethod)       \
+          ROW(LagKvMethod) ROW(ChunkKvMethod) ROW(PyramidKvMethod) ROW(AdaKvMethod)
 
 namespace pith {
 
@@ -24,14 +29,40 @@ const MethodInfo* FindMethod(std::string_view name) {
   return found == Methods().end() ? nullptr : *found;
 }
 
+const Part* FindPart(Stage stage, std::string_view name) {
+  for (const MethodInfo* method : Methods()) {
+    for (const Part& part : method->parts) {
+      if (part.stage == stage && part.name == name) return &part;
+    }
+  }
+  return nullptr;
+}
+
 std::span<const StageInfo> Stages() {
   static constexpr StageInfo kStages[kNumStages] = {
+      {Stage::kScore, "score", "How much does each entry matter?"},
+      {Stage::kAlloc, "alloc", "How many entries may each head keep?"},
       {Stage::kSelect, "select", "Which entries stay?"},
+      {Stage::kWhen, "when", "When is the cache compressed?"},
       {Stage::kStore, "store", "In which form are they stored?"},
   };
   return kStages;
 }
 
 std::string_view StageName(Stage stage) { return Stages()[static_cast<size_t>(stage)].name; }
+
+void Needs::Add(const Needs& other) {
+  window = std::max(window, other.window);
+  future = std::max(future, other.future);
+  column_sums |= other.column_sums;
+  query_moments |= other.query_moments;
+  keys |= other.keys;
+  values |= other.values;
+}
+
+bool Needs::Covers(const Needs& other) const {
+  return window >= other.window && column_sums >= other.column_sums &&
+         query_moments >= other.query_moments;
+}
 
 }  // namespace pith

@@ -12,14 +12,6 @@ ggml_tensor* Product(const SegmentContext& s, ggml_tensor* weight, ggml_tensor* 
   return bias != nullptr ? ggml_add(s.ctx, y, bias) : y;
 }
 
-ggml_tensor* Rope(const SegmentContext& s, ggml_tensor* x) {
-  const RopeParams& r = s.params->rope;
-  return ggml_rope_ext(s.ctx, x, s.positions, s.rope_factors, static_cast<int>(r.dims),
-                       r.interleaved ? 0 : GGML_ROPE_TYPE_NEOX,
-                       static_cast<int>(r.original_context), r.base, r.scale, r.extrapolation,
-                       r.magnitude, r.beta_fast, r.beta_slow);
-}
-
 // A part of each row of the fused product, as heads.
 ggml_tensor* HeadsView(const SegmentContext& s, ggml_tensor* fused, uint32_t dim, uint32_t heads,
                        size_t first) {
@@ -97,6 +89,14 @@ ggml_tensor* MixedFeedForward(const SegmentContext& s, const LayerWeights& w, gg
 
 }  // namespace
 
+ggml_tensor* BuildRope(const SegmentContext& s, ggml_tensor* x) {
+  const RopeParams& r = s.params->rope;
+  return ggml_rope_ext(s.ctx, x, s.positions, s.rope_factors, static_cast<int>(r.dims),
+                       r.interleaved ? 0 : GGML_ROPE_TYPE_NEOX,
+                       static_cast<int>(r.original_context), r.base, r.scale, r.extrapolation,
+                       r.magnitude, r.beta_fast, r.beta_slow);
+}
+
 ggml_tensor* BuildNorm(const SegmentContext& s, ggml_tensor* x, ggml_tensor* weight) {
   return ggml_mul(s.ctx, ggml_rms_norm(s.ctx, x, s.params->norm_eps), weight);
 }
@@ -105,12 +105,13 @@ Qkv BuildQkv(const SegmentContext& s, const LayerWeights& w, ggml_tensor* x, boo
   Qkv out = w.wqkv != nullptr ? ProjectFused(s, w, x) : ProjectSeparate(s, w, x, want_q);
   if (want_q) {
     if (w.q_norm != nullptr) out.q = BuildNorm(s, out.q, w.q_norm);
-    out.q = Rope(s, out.q);
+    out.q_before_rope = out.q;
+    out.q = BuildRope(s, out.q);
   } else {
     out.q = nullptr;
   }
   if (w.k_norm != nullptr) out.k = BuildNorm(s, out.k, w.k_norm);
-  out.k = Rope(s, out.k);
+  out.k = BuildRope(s, out.k);
   return out;
 }
 

@@ -21,7 +21,11 @@ struct Qkv {
   ggml_tensor* q = nullptr;  // [key_dim, query heads, rows], after rope; null if not wanted
   ggml_tensor* k = nullptr;  // [key_dim, KV heads, rows], after rope
   ggml_tensor* v = nullptr;  // [value_dim, KV heads, rows]
+  ggml_tensor* q_before_rope = nullptr;  // like q
 };
+
+// Rope of x [key_dim, heads, rows] at the context's positions.
+ggml_tensor* BuildRope(const SegmentContext& s, ggml_tensor* x);
 
 // RMS norm of each row of x: [n, ...] scaled by weight [n].
 ggml_tensor* BuildNorm(const SegmentContext& s, ggml_tensor* x, ggml_tensor* weight);

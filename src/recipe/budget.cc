@@ -83,31 +83,48 @@ Result<Budget> ParseBudget(std::string_view text) {
 }
 
 Status CheckBudget(const Plan& plan, const Budget& budget) {
-  if (plan.method->takes_budget) return {};
-  std::string takers;
-  for (const MethodInfo* method : Methods()) {
-    if (method->takes_budget) takers += (takers.empty() ? "" : ", ") + std::string(method->name);
+  const std::string where = fmt::format("budget \"{}\"", budget.text);
+  if (plan.keeps_all()) {
+    return InputError("the method \"full\" takes no budget: it keeps every entry", where,
+                      "Leave the budget out, or choose a method that takes one (pith methods).");
   }
-  return InputError(
-      fmt::format("the method \"{}\" takes no budget: {}", plan.method->name, plan.method->budget),
-      fmt::format("budget \"{}\"", budget.text),
-      takers.empty() ? "Leave the budget out."
-                     : "Leave the budget out or choose a method that takes one: " + takers + ".");
+  if (budget.kind == Budget::Kind::kBytes) {
+    return InputError("budgets in bytes are not built yet", where,
+                      "Give entries per head (512) or a share of the prompt (10%).");
+  }
+  if (budget.kind == Budget::Kind::kEntries) return CheckProtected(plan, budget.amount, where);
+  return {};
+}
+
+Status CheckProtected(const Plan& plan, uint64_t entries, const std::string& where) {
+  const uint64_t needed = plan.num_protected(entries);
+  if (needed <= entries) return {};
+  return InputError(fmt::format("\"{}\" never drops {} entries of a head, and the budget has "
+                                "room for {}",
+                                plan.canonical, needed, entries),
+                    where, "Give a larger budget, or let it protect less.");
 }
 
 Result<std::vector<PlannedRun>> PlanRuns(std::span<const Plan> plans,
                                          std::span<const Budget> budgets) {
-  const auto takes_budget = [](const Plan& plan) { return plan.method->takes_budget; };
+  const auto takes_budget = [](const Plan& plan) { return !plan.keeps_all(); };
   if (!plans.empty() && !budgets.empty() && std::ranges::none_of(plans, takes_budget)) {
     PITH_TRY(CheckBudget(plans[0], budgets[0]));
   }
   std::vector<PlannedRun> runs;
   for (const Plan& plan : plans) {
-    if (budgets.empty() || !takes_budget(plan)) {
+    if (!takes_budget(plan)) {
       runs.push_back({plan, std::nullopt});
       continue;
     }
-    for (const Budget& budget : budgets) runs.push_back({plan, budget});
+    if (budgets.empty()) {
+      return InputError(fmt::format("\"{}\" needs a budget", plan.canonical), "recipe",
+                        std::string(kForms));
+    }
+    for (const Budget& budget : budgets) {
+      PITH_TRY(CheckBudget(plan, budget));
+      runs.push_back({plan, budget});
+    }
   }
   return runs;
 }

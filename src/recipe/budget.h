@@ -26,11 +26,13 @@ struct Budget {
 // negative and overflowing budgets are refused.
 Result<Budget> ParseBudget(std::string_view text);
 
-// Refuses a budget for a method that has no use for one.
+// Refuses a budget for a recipe that has no use for one, or with less room than it protects.
 Status CheckBudget(const Plan& plan, const Budget& budget);
+// Refuses a budget of `entries` per head with less room than the recipe protects.
+Status CheckProtected(const Plan& plan, uint64_t entries, const std::string& where);
 
 // Several recipes with several budgets: each recipe that takes a budget runs with each of them, the
-// others once. Refuses budgets that no recipe takes.
+// others once. Refuses budgets that no recipe takes, and recipes that need one where there is none.
 struct PlannedRun {
   Plan plan;
   std::optional<Budget> budget;

@@ -96,23 +96,32 @@ TEST(Budget, ForFull_RefusedWithTheReason) {
   const Budget budget = ParseBudget("10%").value();
   EXPECT_EQ(ErrorOf(CheckBudget(full, budget)),
             "the method \"full\" takes no budget: it keeps every entry (budget \"10%\"). Leave the "
-            "budget out.");
+            "budget out, or choose a method that takes one (pith methods).");
+}
+
+TEST(Budget, LessThanIsProtected_Refused) {
+  const Plan plan = ParseRecipe("snapkv(window=16)").value();
+  EXPECT_TRUE(CheckBudget(plan, ParseBudget("16").value()));
+  EXPECT_EQ(
+      ErrorOf(CheckBudget(plan, ParseBudget("15").value())),
+      "\"snapkv(window=16)\" never drops 16 entries of a head, and the budget has room for 15 "
+      "(budget \"15\"). Give a larger budget, or let it protect less.");
+  // H2O's recent window is a share of the budget.
+  EXPECT_TRUE(CheckBudget(ParseRecipe("h2o").value(), ParseBudget("1").value()));
 }
 
 TEST(PlannedRuns, CrossProduct_FullRunsOnce) {
-  static constexpr MethodInfo kDropper = {.name = "dropper", .takes_budget = true};
-  Plan dropper = ParseRecipe("full").value();
-  dropper.method = &kDropper;
   const Plan full = ParseRecipe("full").value();
+  const Plan snapkv = ParseRecipe("snapkv").value();
   const std::vector<Budget> budgets = {ParseBudget("512").value(), ParseBudget("10%").value()};
-  const std::vector<Plan> plans = {full, dropper};
+  const std::vector<Plan> plans = {full, snapkv};
   const auto runs = PlanRuns(plans, budgets).value();
   ASSERT_EQ(runs.size(), 3u);
   EXPECT_FALSE(runs[0].budget.has_value());
-  EXPECT_EQ(runs[1].plan.method, &kDropper);
+  EXPECT_EQ(runs[1].plan.canonical, "snapkv");
   EXPECT_EQ(runs[1].budget->text, "512");
   EXPECT_EQ(runs[2].budget->text, "10%");
-  EXPECT_EQ(PlanRuns(plans, {}).value().size(), 2u);
+  EXPECT_NE(ErrorOf(PlanRuns(plans, {})).find("\"snapkv\" needs a budget"), std::string::npos);
   const std::vector<Plan> only_full = {full};
   EXPECT_NE(ErrorOf(PlanRuns(only_full, budgets)).find("takes no budget"), std::string::npos);
 }

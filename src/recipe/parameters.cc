@@ -9,6 +9,8 @@
 #include <numeric>
 #include <optional>
 
+#include "base/check.h"
+
 namespace pith {
 namespace {
 
@@ -45,10 +47,11 @@ Result<ParameterValue> CheckValue(const RecipeSource& source, const ParameterInf
         fmt::format("It must be {}.", expected));
   };
   if (info.type == ParameterType::kWord) {
-    if (std::ranges::find(info.words, value.text) == info.words.end()) {
+    const auto word = std::ranges::find(info.words, value.text);
+    if (word == info.words.end()) {
       return bad(fmt::format("one of {}", fmt::join(info.words, ", ")));
     }
-    return ParameterValue{value.text, 0};
+    return ParameterValue{*word, 0};
   }
   const bool integer = info.type == ParameterType::kInteger;
   const std::optional<double> number = ParseNumber(value.text);
@@ -57,7 +60,8 @@ Result<ParameterValue> CheckValue(const RecipeSource& source, const ParameterInf
     return bad(fmt::format("{} from {} to {}", integer ? "a whole number" : "a number", info.min,
                            info.max));
   }
-  return ParameterValue{value.text, *number};
+  if (info.odd && std::fmod(*number, 2) == 0) return bad("an odd number");
+  return ParameterValue{{}, *number};
 }
 
 tl::unexpected<Error> UnknownParameter(const RecipeSource& source, const WrittenItem& item,
@@ -94,6 +98,12 @@ Result<std::vector<ParameterValue>> CheckParameters(const RecipeSource& source,
     values.push_back(checked);
   }
   return values;
+}
+
+std::vector<ParameterValue> DefaultValues(std::span<const ParameterInfo> table) {
+  const auto values = CheckParameters({}, {}, table);
+  PITH_CHECK(values.has_value());
+  return *values;
 }
 
 std::string SuggestName(std::string_view word, std::span<const std::string_view> names) {

@@ -11,15 +11,13 @@
 
 namespace pith {
 
-struct ParameterValue {
-  std::string_view text;  // as written or as in the table; views the recipe or the table
-  double number = 0;      // kInteger and kNumber; a percentage is a number: 20% is 0.2
-};
-
 // One value for each row of `table`, in its order: what is written, or the default.
 Result<std::vector<ParameterValue>> CheckParameters(const RecipeSource& source,
                                                     const WrittenItem& item,
                                                     std::span<const ParameterInfo> table);
+
+// The defaults of `table`, which are taken to be right.
+std::vector<ParameterValue> DefaultValues(std::span<const ParameterInfo> table);
 
 // "Did you mean ...?" if one of `names` is near to `word`, and all of them: the hint for an unknown
 // name.

@@ -7,105 +7,128 @@
 #include <optional>
 
 #include "base/file.h"
+#include "recipe/canonical.h"
 #include "recipe/parameters.h"
+#include "recipe/presets.h"
 #include "recipe/syntax.h"
 
 namespace pith {
 namespace {
 
-constexpr std::string_view kDefaultMethod = "full";
-constexpr std::string_view kDefaultForm = "f16";
-constexpr std::string_view kMixed = "mixed";
-
-// `store=mixed(k=..,v=..)`: keys and values in different forms.
-std::span<const ParameterInfo> MixedParameters() {
-  static const std::vector<std::string_view> names = [] {
-    std::vector<std::string_view> all;
-    for (const Form* form : Forms()) all.push_back(form->name);
-    return all;
-  }();
-  static const ParameterInfo parameters[] = {
-      {.name = "k",
-       .type = ParameterType::kWord,
-       .default_value = kDefaultForm,
-       .words = names,
-       .meaning = "the form of the keys"},
-      {.name = "v",
-       .type = ParameterType::kWord,
-       .default_value = kDefaultForm,
-       .words = names,
-       .meaning = "the form of the values"},
-  };
-  return parameters;
-}
-
-const PresetInfo* FindPreset(std::string_view name) {
-  const auto found = std::ranges::find(Presets(), name, &PresetInfo::name);
-  return found == Presets().end() ? nullptr : &*found;
-}
-
-bool Sets(const PresetInfo& preset, Stage stage) {
-  return std::ranges::find(preset.stages, stage) != preset.stages.end();
-}
-
-// The names that may follow `stage=`, or all of them.
-std::vector<std::string_view> PresetNames(std::optional<Stage> stage) {
-  std::vector<std::string_view> names;
-  for (const PresetInfo& preset : Presets()) {
-    if (!stage || Sets(preset, *stage)) names.push_back(preset.name);
-  }
-  return names;
-}
-
-// What a recipe says about one stage.
+// What a recipe says about one stage: a part, or forms.
 struct Choice {
-  const PresetInfo* preset;
-  size_t offset;
-  std::vector<ParameterValue> values;
+  std::string_view name;
+  size_t offset = 0;
+  PartUse use;
+  const Form *key_form = nullptr, *value_form = nullptr;
 };
+
+// Defaults of the stages that may be left out.
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt", kDefaultForm};
+
+PartUse WithDefaults(Stage stage, std::string_view name) {
+  const Part* part = FindPart(stage, name);
+  return {part, DefaultValues(part->parameters)};
+}
 
 class Resolver {
  public:
   explicit Resolver(const RecipeSource& source) : source_(source) {}
 
   Status Add(const WrittenItem& item) {
-    std::optional<Stage> stage;
-    if (!item.stage.text.empty()) {
-      PITH_ASSIGN(stage, FindStage(item.stage));
-    }
-    PITH_ASSIGN(const PresetInfo* preset, FindName(item.name, stage));
-    PITH_ASSIGN(const auto values, CheckParameters(source_, item, preset->parameters));
-    for (const Stage set : preset->stages) {
-      if (!stage || set == *stage) PITH_TRY(Set(set, {preset, item.name.offset, values}));
-    }
-    return {};
+    if (item.stage.text.empty()) return AddPreset(item);
+    PITH_ASSIGN(const Stage stage, FindStage(item.stage));
+    return stage == Stage::kStore ? AddStore(item, stage) : AddPart(item, stage);
   }
 
-  Plan MakePlan() const {
+  Result<Plan> MakePlan() {
+    PITH_TRY(CheckTogether());
     Plan plan;
-    const auto& method = choices_[static_cast<size_t>(Stage::kSelect)];
-    plan.method = FindMethod(method ? method->preset->name : kDefaultMethod);
-    const auto& store = choices_[static_cast<size_t>(Stage::kStore)];
-    const bool mixed = store && store->preset->name == kMixed;
-    const std::string_view form = store ? store->preset->name : kDefaultForm;
-    plan.key_form = FindForm(mixed ? store->values[0].text : form);
-    plan.value_form = FindForm(mixed ? store->values[1].text : form);
-    plan.canonical = Canonical(plan);
+    const auto use = [&](Stage stage) {
+      const auto& choice = At(stage);
+      if (choice) return choice->use;
+      return WithDefaults(stage, kUsual[static_cast<size_t>(stage)]);
+    };
+    if (At(Stage::kScore)) {
+      plan.score = use(Stage::kScore);
+      plan.alloc = use(Stage::kAlloc);
+      plan.select = use(Stage::kSelect);
+      plan.when = use(Stage::kWhen);
+    } else {
+      plan.select = WithDefaults(Stage::kSelect, "full");
+    }
+    const auto& store = At(Stage::kStore);
+    plan.key_form = store ? store->key_form : FindForm(kDefaultForm);
+    plan.value_form = store ? store->value_form : FindForm(kDefaultForm);
+    plan.canonical = CanonicalText(plan);
     return plan;
   }
 
  private:
-  // The method always, then the stages in their order where they differ from the default.
-  static std::string Canonical(const Plan& plan) {
-    std::string text(plan.method->name);
-    if (plan.key_form != plan.value_form) {
-      return text +
-             fmt::format(" + store=mixed(k={},v={})", plan.key_form->name, plan.value_form->name);
+  std::optional<Choice>& At(Stage stage) { return choices_[static_cast<size_t>(stage)]; }
+
+  Status AddPreset(const WrittenItem& item) {
+    const Preset* preset = FindPreset(item.name.text);
+    if (preset == nullptr) return NoPreset(item.name);
+    if (preset->parts.empty()) return AddStore(item, {});
+    PITH_ASSIGN(const auto values, CheckParameters(source_, item, preset->parameters));
+    for (const Part* part : preset->parts) {
+      PITH_TRY(Set(part->stage, {.name = preset->name,
+                                 .offset = item.name.offset,
+                                 .use = {part, preset->ValuesOf(*part, values)}}));
     }
-    if (plan.key_form->name != kDefaultForm) {
-      text += fmt::format(" + store={}", plan.key_form->name);
+    return {};
+  }
+
+  Status AddPart(const WrittenItem& item, Stage stage) {
+    const Part* part = FindPart(stage, item.name.text);
+    if (part == nullptr) return CannotFollow(item.name, stage);
+    PITH_ASSIGN(const auto values, CheckParameters(source_, item, part->parameters));
+    return Set(stage, {.name = part->name, .offset = item.name.offset, .use = {part, values}});
+  }
+
+  Status AddStore(const WrittenItem& item, std::optional<Stage> stage) {
+    const Preset* preset = FindPreset(item.name.text);
+    if (preset == nullptr || !preset->parts.empty()) return CannotFollow(item.name, *stage);
+    PITH_ASSIGN(const auto values, CheckParameters(source_, item, preset->parameters));
+    const bool mixed = preset->name == kMixed;
+    return Set(Stage::kStore, {.name = preset->name,
+                               .offset = item.name.offset,
+                               .key_form = FindForm(mixed ? values[0].word : preset->name),
+                               .value_form = FindForm(mixed ? values[1].word : preset->name)});
+  }
+
+  // Stages that say nothing without each other, or cannot go together.
+  Status CheckTogether() {
+    const auto& select = At(Stage::kSelect);
+    const bool full = select && select->use.part->select == nullptr;
+    for (const Stage stage : {Stage::kScore, Stage::kAlloc, Stage::kSelect, Stage::kWhen}) {
+      const auto& choice = At(stage);
+      if (!choice || (full && stage == Stage::kSelect)) continue;
+      if (full) {
+        return source_.Bad(choice->offset,
+                           fmt::format("\"full\" keeps every entry, so that {}={} has nothing to "
+                                       "decide",
+                                       StageName(stage), choice->use.part->name),
+                           "Leave one of them out.");
+      }
+      if (!At(Stage::kScore)) {
+        return source_.Bad(choice->offset,
+                           fmt::format("{}={} needs a score, and the recipe has none",
+                                       StageName(stage), choice->use.part->name),
+                           "Add one, for instance score=snapkv.");
+      }
     }
-    return text;
+    const auto& alloc = At(Stage::kAlloc);
+    if (alloc && alloc->use.part->ragged && select && select->use.part->shared) {
+      return source_.Bad(
+          select->offset,
+          fmt::format("alloc={} gives the heads of a layer different numbers of entries, and "
+                      "select={} gives them the same entries",
+                      alloc->use.part->name, select->use.part->name),
+          "Leave one of them out.");
+    }
+    return {};
   }
 
   Result<Stage> FindStage(const Word& word) const {
@@ -117,29 +140,44 @@ class Resolver {
                        SuggestName(word.text, names));
   }
 
-  Result<const PresetInfo*> FindName(const Word& word, std::optional<Stage> stage) const {
-    const PresetInfo* preset = FindPreset(word.text);
-    if (preset != nullptr && (!stage || Sets(*preset, *stage))) return preset;
-    const std::string hint = SuggestName(word.text, PresetNames(stage));
-    if (stage) {
-      return source_.Bad(
-          word.offset,
-          fmt::format("nothing named {} can follow {}=", Quote(word.text), StageName(*stage)),
-          hint);
+  tl::unexpected<Error> CannotFollow(const Word& word, Stage stage) const {
+    std::vector<std::string_view> names;
+    for (const MethodInfo* method : Methods()) {
+      for (const Part& part : method->parts) {
+        if (part.stage == stage) names.push_back(part.name);
+      }
     }
+    for (const Preset& preset : AllPresets()) {
+      if (stage == Stage::kStore && preset.parts.empty()) names.push_back(preset.name);
+    }
+    return source_.Bad(
+        word.offset,
+        fmt::format("nothing named {} can follow {}=", Quote(word.text), StageName(stage)),
+        SuggestName(word.text, names));
+  }
+
+  tl::unexpected<Error> NoPreset(const Word& word) const {
     if (std::ranges::find(Stages(), word.text, &StageInfo::name) != Stages().end()) {
       return source_.Bad(word.offset, fmt::format("{} is a stage, not a preset", Quote(word.text)),
                          fmt::format("Write {}=NAME.", word.text));
     }
-    return source_.Bad(word.offset, fmt::format("there is no preset {}", Quote(word.text)), hint);
+    for (const StageInfo& stage : Stages()) {
+      if (FindPart(stage.stage, word.text) == nullptr) continue;
+      return source_.Bad(word.offset, fmt::format("{} is a part, not a preset", Quote(word.text)),
+                         fmt::format("Write {}={}.", stage.name, word.text));
+    }
+    std::vector<std::string_view> names;
+    for (const Preset& preset : AllPresets()) names.push_back(preset.name);
+    return source_.Bad(word.offset, fmt::format("there is no preset {}", Quote(word.text)),
+                       SuggestName(word.text, names));
   }
 
   Status Set(Stage stage, Choice choice) {
-    auto& chosen = choices_[static_cast<size_t>(stage)];
+    std::optional<Choice>& chosen = At(stage);
     if (chosen) {
       return source_.Bad(choice.offset,
                          fmt::format("the stage \"{}\" is set twice, by \"{}\" and by \"{}\"",
-                                     StageName(stage), chosen->preset->name, choice.preset->name),
+                                     StageName(stage), chosen->name, choice.name),
                          "Leave one of them out.");
     }
     chosen = std::move(choice);
@@ -159,18 +197,21 @@ std::string_view Trim(std::string_view text) {
 
 }  // namespace
 
-std::span<const PresetInfo> Presets() {
-  static constexpr Stage kStore[] = {Stage::kStore};
-  static const std::vector<PresetInfo> presets = [] {
-    std::vector<PresetInfo> all;
-    for (const MethodInfo* method : Methods()) {
-      all.push_back({method->name, method->stages, method->parameters, method->summary});
-    }
-    for (const Form* form : Forms()) all.push_back({form->name, kStore, {}, form->summary});
-    all.push_back({kMixed, kStore, MixedParameters(), "keys and values in different forms"});
-    return all;
-  }();
-  return presets;
+Needs Plan::needs() const {
+  if (keeps_all() || score.part->gather == nullptr) return {};
+  return score.part->gather(score.values);
+}
+
+uint64_t Plan::num_protected(uint64_t budget) const {
+  if (keeps_all() || score.part->num_protected == nullptr) return 0;
+  return score.part->num_protected(score.values, budget);
+}
+
+bool Plan::between_chunks() const { return !keeps_all() && when.part->between_chunks; }
+
+uint32_t Plan::decode_interval() const {
+  if (keeps_all() || when.part->decode_interval == nullptr) return 0;
+  return when.part->decode_interval(when.values);
 }
 
 Result<Plan> ParseRecipe(std::string_view text) {

@@ -13,22 +13,35 @@
 
 namespace pith {
 
+// A part with the values of its parameters.
+struct PartUse {
+  const Part* part = nullptr;
+  std::vector<ParameterValue> values;  // in the order of part->parameters
+};
+
 // A recipe whose names, parameters and stages are all known to fit together.
 struct Plan {
   std::string canonical;  // parses to the same plan; the same for every way of writing it
-  const MethodInfo* method = nullptr;  // which entries stay
+  PartUse score, alloc, select, when;  // only `select` if every entry stays
   const Form* key_form = nullptr;
   const Form* value_form = nullptr;
+
+  bool keeps_all() const { return select.part->select == nullptr; }
+  Needs needs() const;                            // nothing if it keeps all
+  uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
+  bool between_chunks() const;                    // compressed between the chunks of a prompt
+  uint32_t decode_interval() const;               // 0: not while generating
 };
 
 // `text` is a recipe, or "@file" for one in a file. Errors are input errors that give the position.
 Result<Plan> ParseRecipe(std::string_view text);
 
-// What a recipe may name, by itself or as `stage=name`: every method and every form, and `mixed`.
+// What a recipe may name by itself: methods, every form, and `mixed`. Parts are in the methods'
+// table.
 struct PresetInfo {
   std::string_view name;
-  std::span<const Stage> stages;  // that it sets
-  std::span<const ParameterInfo> parameters;
+  std::span<const Stage> stages;              // that it sets
+  std::span<const ParameterInfo> parameters;  // with the preset's defaults
   std::string_view summary;
 };
 std::span<const PresetInfo> Presets();  // in the order in which they are printed

@@ -37,6 +37,22 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"mixed(k=f32,v=f32)", "full + store=f32"},
       {"store=mixed(k=f32,v=f16)", "full + store=mixed(k=f32,v=f16)"},
       {"store=mixed( v = bf16 )", "full + store=mixed(k=f16,v=bf16)"},
+      {"snapkv", "snapkv"},
+      {"score=snapkv", "snapkv"},
+      {"score=snapkv + alloc=uniform + select=top + when=prompt", "snapkv"},
+      {"score=snapkv(window=32,kernel=7)", "snapkv"},
+      {"snapkv(kernel=5,window=64)", "snapkv(window=64,kernel=5)"},
+      {"snapkv + alloc=ada", "adakv(first=pool)"},
+      {"adakv(floor=20%)", "adakv"},
+      {"adakv(window=16,floor=0.5)", "adakv(window=16,floor=0.5)"},
+      {"score=snapkv(window=8) + alloc=pyramid(beta=10)", "pyramidkv(beta=10)"},
+      {"snapkv+alloc=pyramid", "pyramidkv(window=32)"},
+      {"streaming", "streaming"},
+      {"score=streaming(sinks=8)", "score=streaming(sinks=8)"},
+      {"when=decode(every=16) + score=streaming", "streaming(every=16)"},
+      {"score=tova + select=layer + when=decode + f32", "tova + store=f32"},
+      {"alloc=ada + score=keydiff(recent=32) + when=chunks",
+       "score=keydiff(recent=32) + alloc=ada + when=chunks"},
       {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
   };
   for (const auto& [text, canonical] : cases) {
@@ -46,7 +62,8 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
     const auto again = ParseRecipe(plan->canonical);
     ASSERT_TRUE(again.has_value()) << plan->canonical;
     EXPECT_EQ(again->canonical, canonical);
-    EXPECT_EQ(again->method, plan->method);
+    EXPECT_EQ(again->select.part, plan->select.part);
+    EXPECT_EQ(again->score.part, plan->score.part);
     EXPECT_EQ(again->key_form, plan->key_form);
     EXPECT_EQ(again->value_form, plan->value_form);
   }
@@ -54,7 +71,7 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
 
 TEST(Recipe, Plan_NamesTheForms) {
   const Plan plan = ParseRecipe("mixed(k=f32,v=bf16)").value();
-  EXPECT_EQ(plan.method->name, "full");
+  EXPECT_TRUE(plan.keeps_all());
   EXPECT_EQ(plan.key_form->name, "f32");
   EXPECT_EQ(plan.value_form->name, "bf16");
   const Plan usual = ParseRecipe("full").value();
@@ -84,19 +101,33 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"full \xC3\xA9", "the byte 0xc3 has no meaning here (recipe, column 6)"},
       {"full +\n  fll",
        "there is no preset \"fll\" (recipe, line 2, column 3). Did you mean "
-       "\"full\"? There are: full, f32, f16, bf16, mixed."},
-      {"snapkv", "there is no preset \"snapkv\" (recipe, column 1). There are: full,"},
+       "\"full\"? There are: full, streaming,"},
+      {"snapvk", "there is no preset \"snapvk\" (recipe, column 1). Did you mean \"snapkv\"?"},
+      {"ada", "\"ada\" is a part, not a preset (recipe, column 1). Write alloc=ada."},
+      {"snapkv + tova", "the stage \"score\" is set twice, by \"snapkv\" and by \"tova\""},
+      {"full + score=knorm",
+       "\"full\" keeps every entry, so that score=knorm has nothing to decide (recipe, column 14)"},
+      {"alloc=ada", "alloc=ada needs a score, and the recipe has none (recipe, column 7). Add one"},
+      {"when=chunks + f32", "when=chunks needs a score"},
+      {"adakv + select=layer",
+       "alloc=ada gives the heads of a layer different numbers of entries, and select=layer gives "
+       "them the same entries (recipe, column 16). Leave one of them out."},
+      {"snapkv(kernel=6)",
+       "the parameter \"kernel\" cannot be \"6\" (recipe, column 15). It must be "
+       "an odd number."},
+      {"pyramidkv(gamma=1)", "\"pyramidkv\" has no parameter \"gamma\" (recipe, column 11)"},
       {"f61", "Did you mean \"f32\"?"},
       {"Full", "Did you mean \"full\"?"},
       {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
       {"stoer=f16",
        "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
-       "There are: select, store."},
+       "There are: score, alloc, select, when, store."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
        "f32, f16, bf16, mixed."},
       {"select=f16",
-       "nothing named \"f16\" can follow select= (recipe, column 8). There are: full."},
+       "nothing named \"f16\" can follow select= (recipe, column 8). There are: full, top, layer, "
+       "chunks."},
       {"f16 + f32",
        "the stage \"store\" is set twice, by \"f16\" and by \"f32\" (recipe, column 7). "
        "Leave one of them out."},
@@ -132,9 +163,10 @@ TEST(Recipe, File_SameTextWithLinesAndComments) {
 }
 
 TEST(Recipe, RandomText_NeverCrashes) {
-  const std::string pieces[] = {"full",  "f16", "store", "=",   "+",  "(", ")",  ",",
-                                "mixed", "k",   "v",     "f32", "\n", "#", "\0", "\xFF",
-                                " ",     "%",   "@",     "9",   "-",  ".", "\t", "select"};
+  const std::string pieces[] = {
+      "full", "f16",    "store", "=",    "+",     "(",     ")",   ",",    "mixed",  "k",    "v",
+      "f32",  "\n",     "#",     "\0",   "\xFF",  " ",     "%",   "@",    "9",      "-",    ".",
+      "\t",   "select", "score", "tova", "knorm", "alloc", "ada", "when", "chunks", "sinks"};
   Rng rng(11);
   int accepted = 0;
   for (int round = 0; round < 200000; ++round) {
@@ -162,7 +194,9 @@ TEST(Presets, EveryMethodAndForm_IsThereOnce) {
     EXPECT_TRUE(names.insert(preset.name).second) << preset.name;
     EXPECT_TRUE(ParseRecipe(preset.name).has_value()) << preset.name;
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"full", "f32", "f16", "bf16", "mixed"}));
+  for (const char* name : {"full", "snapkv", "f32", "f16", "bf16", "mixed"}) {
+    EXPECT_TRUE(names.contains(name)) << name;
+  }
 }
 
 // Parameters of every type, as methods will have them.
@@ -194,11 +228,11 @@ TEST_F(Parameters, Written_OrTheDefaults) {
   const auto defaults = Check("m").value();
   EXPECT_EQ(defaults[0].number, 32);
   EXPECT_EQ(defaults[1].number, 0.2);
-  EXPECT_EQ(defaults[2].text, "max");
+  EXPECT_EQ(defaults[2].word, "max");
   const auto written = Check("m(floor=35%,pool=mean,window=512)").value();
   EXPECT_EQ(written[0].number, 512);
   EXPECT_DOUBLE_EQ(written[1].number, 0.35);
-  EXPECT_EQ(written[2].text, "mean");
+  EXPECT_EQ(written[2].word, "mean");
 }
 
 TEST_F(Parameters, WrongTypeOrRange_RefusedWithWhatWouldWork) {

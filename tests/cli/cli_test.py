@@ -449,7 +449,7 @@ class Pages(Case):
     def test_help_lists_the_commands_and_fits_80_columns(self):
         page = self.succeeds("--help")
         commands = re.findall(r"^  (\w+) ", page.split("Commands:")[1].split("Options:")[0], re.M)
-        self.assertEqual(commands, ["run", "chat", "inspect", "bench", "methods"])
+        self.assertEqual(commands, ["run", "chat", "inspect", "bench", "eval", "methods"])
         for command in [None, *commands]:
             page = self.succeeds(*([command] if command else []), "--help")
             with self.subTest(command=command):
@@ -494,6 +494,28 @@ class Pages(Case):
             self.assertIn(name, table)
             self.assertIn(name, self.succeeds("methods", name))
             self.assertEqual(self.json("methods", name)["name"], name)
+        for part in self.json("methods")["parts"]:
+            self.assertIn(f'{part["stage"]}={part["name"]}', table)
+            self.assertIn(part["summary"].split()[0], self.succeeds("methods", f'{part["stage"]}={part["name"]}'))
+
+    def test_eviction(self):
+        def kept(*arguments):
+            return self.json("run", "-m", NANO, "-p", PROMPT * 60, "-n", "1", "--kv", *arguments)["kv"]
+
+        for recipe in ("snapkv", "adakv + f32", "score=streaming"):
+            kv = kept(recipe, "--kv-budget", "100")
+            self.assertEqual((kv["recipe"], kv["budget"]), (recipe.replace("+ f32", "+ store=f32"), "100"))
+            self.assertEqual(kv["entries"], 8 * 100)
+            self.assertLess(kv["bytes_allocated"], kept("full")["bytes_allocated"] / 2)
+        for budget in ("1e9", "0", "-5", "7%%"):
+            self.refused("run", "-m", NANO, "-p", "x", "--kv", "snapkv", "--kv-budget", budget, says="budget")
+        for recipe in ("snapkv", "h2o"):
+            self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", recipe, says="needs a budget")
+        self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", "snapkv", "--kv-budget", "31",
+                     says="never drops 32 entries")
+        self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", "snapkv", "--kv-budget", "1GiB", says="not built")
+        self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", "snapkv", "--kv-budget", "99",
+                     "--save-session", self.folder / "s", says="sessions cannot be saved")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,307 @@
+// What every method that drops entries must hold, over all presets of the table, the combinations
+// below, and models with as many KV heads as query heads, with fewer, and with one.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+
+#include "engine/engine.h"
+#include "make_model/make_model.h"
+
+namespace pith {
+namespace {
+
+constexpr uint32_t kLength = 201;  // of the prompt
+constexpr uint64_t kBudget = 61;
+
+std::unique_ptr<Engine> MakeEngine(uint32_t kv_heads, int threads = 1, uint32_t chunk = 512) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("pith-eviction-" + std::to_string(::getpid()) + ".gguf");
+  if (!MakeModel({.layers = 3, .kv_heads = kv_heads}, path.string())) {
+    throw std::runtime_error("no model");
+  }
+  auto engine = Engine::Create(
+      {.model_path = path.string(), .num_threads = threads, .chunk = chunk, .repack = false});
+  std::remove(path.c_str());
+  if (!engine) throw std::runtime_error(engine.error().Message());
+  return std::move(*engine);
+}
+
+std::vector<std::string> Recipes() {
+  std::vector<std::string> recipes;
+  for (const MethodInfo* method : Methods()) {
+    if (!method->recipe.empty() && method->name != "full") recipes.emplace_back(method->name);
+  }
+  for (const char* text :
+       {"keydiff(sinks=2,recent=5) + alloc=ada", "snapkv(reduce=max,pool=mean) + alloc=pyramid",
+        "h2o(norm=age,every=3) + select=chunks(size=7)", "vatp(over=snapkv) + alloc=ada",
+        "random + select=layer + f32", "score=tova + when=always(every=2)",
+        "score=streaming + when=chunks"}) {
+    recipes.emplace_back(text);
+  }
+  return recipes;
+}
+
+PlannedRun Planned(const std::string& recipe, uint64_t budget) {
+  return {ParseRecipe(recipe).value(), ParseBudget(std::to_string(budget)).value()};
+}
+
+std::vector<int32_t> Prompt() {
+  std::vector<int32_t> tokens(kLength);
+  for (uint32_t i = 0; i < kLength; ++i) tokens[i] = static_cast<int32_t>((i * i * 7 + i) % 251);
+  return tokens;
+}
+
+// Logits of `count` greedy steps, and the tokens.
+struct Steps {
+  std::vector<std::vector<float>> logits;
+  std::vector<int32_t> tokens;
+  bool operator==(const Steps&) const = default;
+};
+Steps Decode(Engine& engine, Sequence& sequence, std::span<const float> logits, int count) {
+  Steps steps;
+  for (int i = 0; i < count; ++i) {
+    steps.logits.emplace_back(logits.begin(), logits.end());
+    const auto best = std::max_element(logits.begin(), logits.end());
+    steps.tokens.push_back(static_cast<int32_t>(best - logits.begin()));
+    Sequence* const one[] = {&sequence};
+    logits = engine.Step(one, {&steps.tokens.back(), 1}).value();
+  }
+  return steps;
+}
+
+std::vector<float> FeedPrompt(Engine& engine, Sequence& sequence) {
+  const auto logits = engine.Feed(sequence, Prompt()).value();
+  return {logits.begin(), logits.end()};
+}
+
+using Kept = std::vector<std::vector<int32_t>>;  // positions of each head
+Kept KeptOf(const Sequence& sequence) {
+  Kept kept;
+  for (uint32_t layer = 0; layer < sequence.cache.spec().num_layers; ++layer) {
+    for (uint32_t head = 0; head < sequence.cache.spec().num_kv_heads; ++head) {
+      kept.emplace_back(sequence.cache.num_entries(layer, head));
+      sequence.cache.Positions(layer, head, kept.back());
+    }
+  }
+  return kept;
+}
+
+uint64_t CountOf(const Kept& kept) {
+  uint64_t count = 0;
+  for (const auto& head : kept) count += head.size();
+  return count;
+}
+
+class Eviction : public testing::TestWithParam<std::string> {
+ protected:
+  PlannedRun Run() const { return Planned(GetParam(), kBudget); }
+};
+
+TEST_P(Eviction, BudgetOfTheWholeText_IsTheFullCacheBitForBit) {
+  for (const uint32_t kv_heads : {1u, 2u, 4u}) {
+    const auto engine = MakeEngine(kv_heads);
+    const PlannedRun run = Planned(GetParam(), kLength + 6);
+    Sequence full = engine->NewSequence();
+    if (run.plan.key_form->id == FormId::kF32) {
+      full = engine->NewSequence({ParseRecipe("f32").value(), {}}).value();
+    }
+    Sequence kept = engine->NewSequence(run).value();
+    const auto full_logits = FeedPrompt(*engine, full);
+    const auto kept_logits = FeedPrompt(*engine, kept);
+    ASSERT_TRUE(engine->Compress(kept));
+    EXPECT_EQ(Decode(*engine, kept, kept_logits, 6), Decode(*engine, full, full_logits, 6));
+  }
+}
+
+TEST_P(Eviction, Compress_HoldsTheBudgetAndFreesTheRest) {
+  for (const uint32_t kv_heads : {1u, 2u, 4u}) {
+    const auto engine = MakeEngine(kv_heads);
+    Sequence sequence = engine->NewSequence(Run()).value();
+    sequence.pinned = {{40, 43}};
+    const auto logits = FeedPrompt(*engine, sequence);
+    const uint64_t before = sequence.cache.Usage().held;
+    ASSERT_TRUE(engine->Compress(sequence));
+    const Kept kept = KeptOf(sequence);
+    const uint64_t total = kBudget * kept.size();
+    EXPECT_LE(CountOf(kept), total);
+    if (GetParam().find("chunk") == std::string::npos) {
+      EXPECT_EQ(CountOf(kept), total);
+    }
+    for (const auto& head : kept) {
+      EXPECT_TRUE(std::ranges::is_sorted(head, std::less_equal<>()) ||
+                  std::ranges::adjacent_find(head, std::greater_equal<>()) == head.end());
+      EXPECT_GE(head.front(), 0);
+      EXPECT_LT(head.back(), static_cast<int32_t>(kLength));
+      for (const int32_t pinned : {40, 41, 42}) {
+        EXPECT_TRUE(std::ranges::binary_search(head, pinned)) << pinned;
+      }
+    }
+    EXPECT_LT(sequence.cache.Usage().held, before / 2);
+    EXPECT_EQ(sequence.tokens.size(), kLength);
+    Decode(*engine, sequence, logits, 7);
+    const uint32_t interval = sequence.kv.plan.decode_interval();
+    const uint64_t grown = interval == 0 ? 7 : interval - 1;
+    EXPECT_LE(CountOf(KeptOf(sequence)), total + grown * kept.size());
+    if (interval == 0) {
+      EXPECT_EQ(CountOf(KeptOf(sequence)), CountOf(kept) + 7 * kept.size());
+    }
+  }
+}
+
+TEST_P(Eviction, ThreadsMakeNoDifference) {
+  Steps steps[2];
+  Kept kept[2];
+  for (const int i : {0, 1}) {
+    const auto engine = MakeEngine(2, i + 1);
+    Sequence sequence = engine->NewSequence(Run()).value();
+    const auto logits = FeedPrompt(*engine, sequence);
+    ASSERT_TRUE(engine->Compress(sequence));
+    kept[i] = KeptOf(sequence);
+    steps[i] = Decode(*engine, sequence, logits, 5);
+  }
+  EXPECT_EQ(kept[0], kept[1]);
+  EXPECT_EQ(steps[0], steps[1]);
+}
+
+TEST_P(Eviction, ChunksMakeNoDifference) {
+  if (Run().plan.between_chunks()) GTEST_SKIP() << "it takes the chunk as an input";
+  Kept kept[3];
+  std::vector<int32_t> tokens[3];
+  for (const int i : {0, 1, 2}) {
+    const auto engine = MakeEngine(2, 1, i == 0 ? 512 : i == 1 ? 64 : 5);
+    Sequence sequence = engine->NewSequence(Run()).value();
+    const auto logits = FeedPrompt(*engine, sequence);
+    ASSERT_TRUE(engine->Compress(sequence));
+    kept[i] = KeptOf(sequence);
+    tokens[i] = Decode(*engine, sequence, logits, 5).tokens;
+  }
+  EXPECT_EQ(kept[0], kept[1]);
+  EXPECT_EQ(kept[0], kept[2]);
+  EXPECT_EQ(tokens[0], tokens[1]);
+  EXPECT_EQ(tokens[0], tokens[2]);
+}
+
+TEST_P(Eviction, ForkAndOriginal_DoNotDisturbEachOther) {
+  const auto engine = MakeEngine(2);
+  Sequence alone = engine->NewSequence(Run()).value();
+  const auto logits = FeedPrompt(*engine, alone);
+  Sequence original = engine->NewSequence(Run()).value();
+  EXPECT_EQ(FeedPrompt(*engine, original), logits);
+  Sequence fork = original.Fork();
+  ASSERT_TRUE(engine->Compress(alone));
+  ASSERT_TRUE(engine->Compress(fork));
+  Sequence fork_of_compressed = fork.Fork();
+  const Steps steps = Decode(*engine, alone, logits, 5);
+  EXPECT_EQ(Decode(*engine, fork, logits, 5), steps);
+  ASSERT_TRUE(engine->Compress(original));
+  EXPECT_EQ(Decode(*engine, original, logits, 5), steps);
+  EXPECT_EQ(Decode(*engine, fork_of_compressed, logits, 5), steps);
+}
+
+TEST_P(Eviction, SharedPrompt_IsAsGoodAsItsOwn) {
+  if (Run().plan.between_chunks()) GTEST_SKIP() << "its prompt cannot be shared";
+  const auto engine = MakeEngine(2);
+  std::vector<PlannedRun> runs = {Planned("a2sf", kBudget), Run(), Planned("h2o", kBudget)};
+  for (PlannedRun& run : runs) {
+    run.plan.key_form = Run().plan.key_form;
+    run.plan.value_form = Run().plan.value_form;
+  }
+  Sequence prompt = engine->NewSequence(runs).value();
+  const auto logits = FeedPrompt(*engine, prompt);
+  Sequence shared = engine->ForkAs(prompt, Run()).value();
+  Sequence own = engine->NewSequence(Run()).value();
+  EXPECT_EQ(FeedPrompt(*engine, own), logits);
+  ASSERT_TRUE(engine->Compress(shared));
+  ASSERT_TRUE(engine->Compress(own));
+  EXPECT_EQ(KeptOf(shared), KeptOf(own));
+  EXPECT_EQ(Decode(*engine, shared, logits, 5), Decode(*engine, own, logits, 5));
+  EXPECT_FALSE(engine->ForkAs(own, runs[0]));
+}
+
+TEST_P(Eviction, SecondTurn_IsCompressedAgain) {
+  const auto engine = MakeEngine(2);
+  Sequence sequence = engine->NewSequence(Run()).value();
+  const auto logits = FeedPrompt(*engine, sequence);
+  ASSERT_TRUE(engine->Compress(sequence));
+  Decode(*engine, sequence, logits, 9);
+  ASSERT_TRUE(engine->Feed(sequence, std::vector<int32_t>(50, 7)));
+  ASSERT_TRUE(engine->Compress(sequence));
+  const Kept kept = KeptOf(sequence);
+  EXPECT_LE(CountOf(kept), kBudget * kept.size());
+  EXPECT_EQ(sequence.tokens.size(), kLength + 59);
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, Eviction, testing::ValuesIn(Recipes()), [](const auto& info) {
+  std::string name;
+  for (const char c : info.param) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return name;
+});
+
+TEST(EvictionTable, EveryPreset_IsTested) {
+  const std::vector<std::string> recipes = Recipes();
+  const std::set<std::string> names(recipes.begin(), recipes.end());
+  for (const PresetInfo& preset : Presets()) {
+    if (std::ranges::find(preset.stages, Stage::kScore) == preset.stages.end()) continue;
+    EXPECT_TRUE(names.contains(std::string(preset.name))) << preset.name;
+  }
+}
+
+TEST(Eviction, Budget_SmallerThanWhatIsProtected_Refused) {
+  const auto engine = MakeEngine(2);
+  EXPECT_FALSE(engine->NewSequence(Planned("snapkv", 31)));
+  EXPECT_FALSE(engine->NewSequence({ParseRecipe("snapkv").value(), std::nullopt}));
+  // A share is known when the prompt is.
+  Sequence sequence =
+      engine->NewSequence({ParseRecipe("snapkv").value(), ParseBudget("5%").value()}).value();
+  FeedPrompt(*engine, sequence);
+  const Status refused = engine->Compress(sequence);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, ErrorKind::kInput);
+  EXPECT_NE(refused.error().Message().find("never drops 32 entries of a head, and the budget has "
+                                           "room for 10 (budget \"5%\")"),
+            std::string::npos)
+      << refused.error().Message();
+}
+
+TEST(Eviction, WindowIsKept_AndSinksAre) {
+  const auto engine = MakeEngine(2);
+  const auto kept_of = [&](const char* recipe) {
+    Sequence sequence = engine->NewSequence(Planned(recipe, 40)).value();
+    FeedPrompt(*engine, sequence);
+    EXPECT_TRUE(engine->Compress(sequence));
+    return KeptOf(sequence);
+  };
+  for (const auto& head : kept_of("snapkv(window=30)")) {
+    for (uint32_t i = kLength - 30; i < kLength; ++i) {
+      EXPECT_TRUE(std::ranges::binary_search(head, static_cast<int32_t>(i)));
+    }
+  }
+  for (const auto& head : kept_of("random(sinks=7,recent=9)")) {
+    for (int32_t i = 0; i < 7; ++i) EXPECT_EQ(head[static_cast<size_t>(i)], i);
+    EXPECT_EQ(head[40 - 9], static_cast<int32_t>(kLength - 9));
+  }
+  for (const auto& head : kept_of("score=streaming(sinks=4)")) {
+    EXPECT_EQ(head[3], 3);
+    EXPECT_EQ(head[4], static_cast<int32_t>(kLength - 36));
+  }
+}
+
+TEST(Eviction, BetweenChunks_ThePeakStaysBounded) {
+  const auto engine = MakeEngine(2, 1, 32);
+  const std::vector<int32_t> text(900, 7);
+  Sequence sequence = engine->NewSequence(Planned("snapkv + when=chunks", 64)).value();
+  ASSERT_TRUE(engine->Feed(sequence, text));
+  ASSERT_TRUE(engine->Compress(sequence));
+  Sequence full = engine->NewSequence();
+  ASSERT_TRUE(engine->Feed(full, text));
+  // 64 + 32 of 900 entries, in pages of at most 128 with their positions.
+  EXPECT_LT(sequence.cache.Usage().held_peak, full.cache.Usage().held_peak / 4);
+  EXPECT_EQ(CountOf(KeptOf(sequence)), 64u * 6);
+}
+
+}  // namespace
+}  // namespace pith

@@ -1,0 +1,180 @@
+#include "engine/observations.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "kernel/probability.h"
+
+namespace pith {
+namespace {
+
+// With fewer rows, reading the keys costs more than multiplying with them: they are read once for
+// all query heads of a group.
+constexpr size_t kManyRows = 16;
+
+}  // namespace
+
+Observations::Observations(const ModelShape& shape, const Needs& needs)
+    : needs_(needs),
+      num_layers_(shape.num_layers),
+      num_query_heads_(shape.num_query_heads),
+      group_(shape.num_query_heads / shape.num_kv_heads),
+      key_dim_(shape.key_dim),
+      scale_(1.0f / std::sqrt(static_cast<float>(shape.key_dim))) {
+  const size_t heads = size_t{num_layers_} * num_query_heads_;
+  window_positions_.assign(needs.window, -1);
+  window_.resize(heads * needs.window * key_dim_);
+  if (needs.column_sums) column_sums_.resize(heads);
+  if (needs.query_moments) {
+    moments_.assign(
+        heads, {std::vector<double>(key_dim_), std::vector<double>(size_t{key_dim_} * key_dim_)});
+  }
+}
+
+void Observations::Begin(const SequenceCache& cache, std::span<const int32_t> positions) {
+  if (!needs_.queries()) return;
+  step_positions_.assign(positions.begin(), positions.end());
+  for (const int32_t position : positions) {
+    if (needs_.window > 0) {
+      window_positions_[static_cast<uint32_t>(position) % needs_.window] = position;
+    }
+    if (needs_.query_moments && position >= HeadInput::kFirstMoment) ++num_moments_;
+  }
+  if (!needs_.column_sums) return;
+  for (uint32_t layer = 0; layer < num_layers_; ++layer) {
+    for (uint32_t head = 0; head < num_query_heads_; ++head) {
+      const size_t entries = cache.num_entries(layer, head / group_);
+      auto& sums = column_sums_[HeadNumber(layer, head)];
+      sums.resize(entries - positions.size());  // the cache may have been truncated
+      sums.resize(entries);
+    }
+  }
+}
+
+void Observations::Observe(uint32_t layer, const SequenceCache& cache, const QueryRows& queries,
+                           const QueryRows& before_rope, int thread, int num_threads) {
+  const auto first = static_cast<uint32_t>(thread);
+  const auto step = static_cast<uint32_t>(num_threads);
+  for (uint32_t head = first; head < num_query_heads_; head += step) {
+    if (needs_.window > 0) CopyWindow(layer, head, queries);
+    if (needs_.query_moments) AddMoments(layer, head, before_rope);
+  }
+  if (!needs_.column_sums) return;
+  const uint32_t together = step_positions_.size() < kManyRows ? group_ : 1;
+  for (uint32_t head = first * together; head < num_query_heads_; head += step * together) {
+    AddColumnSums(layer, head, together, cache, queries);
+  }
+}
+
+void Observations::CopyWindow(uint32_t layer, uint32_t head, const QueryRows& queries) {
+  const size_t rows = step_positions_.size();
+  float* const ring = window_.data() + HeadNumber(layer, head) * needs_.window * key_dim_;
+  for (size_t row = rows - std::min<size_t>(rows, needs_.window); row < rows; ++row) {
+    const size_t slot = static_cast<uint32_t>(step_positions_[row]) % needs_.window;
+    std::copy_n(queries.Row(head, row), key_dim_, ring + slot * key_dim_);
+  }
+}
+
+void Observations::AddMoments(uint32_t layer, uint32_t head, const QueryRows& before_rope) {
+  QueryMoments& moments = moments_[HeadNumber(layer, head)];
+  for (size_t row = 0; row < step_positions_.size(); ++row) {
+    if (step_positions_[row] < HeadInput::kFirstMoment) continue;
+    const float* const q = before_rope.Row(head, row);
+    for (uint32_t a = 0; a < key_dim_; ++a) {
+      const double qa = q[a];
+      moments.sum[a] += qa;
+      double* const products = moments.products.data() + size_t{a} * key_dim_;
+      for (uint32_t b = 0; b <= a; ++b) products[b] += qa * q[b];
+    }
+  }
+}
+
+void Observations::AddColumnSums(uint32_t layer, uint32_t first_head, uint32_t num_heads,
+                                 const SequenceCache& cache, const QueryRows& queries) {
+  const uint32_t kv_head = first_head / group_;
+  const auto entries = static_cast<uint32_t>(cache.num_entries(layer, kv_head));
+  const size_t rows = step_positions_.size();
+  std::vector<float> key_rows(size_t{entries} * key_dim_);
+  cache.ReadKeys(layer, kv_head, 0, entries, key_rows.data());
+  const PackedKeys keys(key_rows, key_dim_);
+  const size_t stride =
+      (entries + PackedKeys::kBlock - 1) / PackedKeys::kBlock * PackedKeys::kBlock;
+  std::vector<float> probabilities(kProbabilityRows * stride);
+  for (uint32_t head = first_head; head < first_head + num_heads; ++head) {
+    float* const sums = column_sums_[HeadNumber(layer, head)].data();
+    for (size_t first = 0; first < rows; first += kProbabilityRows) {
+      ProbabilityQuery asked[kProbabilityRows];
+      const size_t count = std::min(kProbabilityRows, rows - first);
+      for (size_t i = 0; i < count; ++i) {
+        asked[i] = {queries.Row(head, first + i), entries - rows + first + i + 1};
+      }
+      Probabilities(keys, {asked, count}, scale_, probabilities.data(), stride);
+      for (size_t i = 0; i < count; ++i) {
+        const float* const row = probabilities.data() + i * stride;
+        for (size_t j = 0; j < asked[i].visible; ++j) sums[j] += row[j];
+      }
+    }
+  }
+}
+
+void Observations::Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries) {
+  if (!needs_.column_sums) return;
+  for (uint32_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
+    auto& sums = column_sums_[HeadNumber(layer, head)];
+    for (size_t i = 0; i < entries.size(); ++i) sums[i] = sums[entries[i]];
+    sums.resize(entries.size());
+    sums.shrink_to_fit();
+  }
+}
+
+void Observations::Truncate(int32_t end_position) {
+  for (int32_t& position : window_positions_) {
+    if (position >= end_position) position = -1;
+  }
+}
+
+void Observations::Window(uint32_t layer, uint32_t kv_head, std::vector<float>* queries,
+                          std::vector<int32_t>* positions) const {
+  positions->clear();
+  for (const int32_t position : window_positions_) {
+    if (position >= 0) positions->push_back(position);
+  }
+  std::ranges::sort(*positions);
+  queries->clear();
+  for (uint32_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
+    const float* const ring = window_.data() + HeadNumber(layer, head) * needs_.window * key_dim_;
+    for (const int32_t position : *positions) {
+      const float* const q =
+          ring + static_cast<size_t>(static_cast<uint32_t>(position) % needs_.window) * key_dim_;
+      queries->insert(queries->end(), q, q + key_dim_);
+    }
+  }
+}
+
+std::span<const std::vector<float>> Observations::ColumnSums(uint32_t layer,
+                                                             uint32_t kv_head) const {
+  if (!needs_.column_sums) return {};
+  return std::span(column_sums_).subspan(HeadNumber(layer, kv_head * group_), group_);
+}
+
+void Observations::Moments(uint32_t layer, uint32_t kv_head, std::vector<float>* mean,
+                           std::vector<float>* covariance) const {
+  mean->clear();
+  covariance->clear();
+  if (!needs_.query_moments) return;
+  const double count = static_cast<double>(std::max<uint64_t>(num_moments_, 1));
+  for (uint32_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
+    const QueryMoments& moments = moments_[HeadNumber(layer, head)];
+    for (const double sum : moments.sum) mean->push_back(static_cast<float>(sum / count));
+    for (uint32_t a = 0; a < key_dim_; ++a) {
+      for (uint32_t b = 0; b < key_dim_; ++b) {
+        const double product = moments.products[size_t{std::max(a, b)} * key_dim_ + std::min(a, b)];
+        covariance->push_back(static_cast<float>(product / count - moments.sum[a] / count *
+                                                                       (moments.sum[b] / count)));
+      }
+    }
+  }
+}
+
+}  // namespace pith

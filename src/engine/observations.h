@@ -1,0 +1,79 @@
+// What a recipe gathers about a sequence while its tokens are read: queries and attention sums. The
+// results do not depend on how the tokens were cut into steps.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/cache.h"
+#include "method/stage.h"
+#include "model/model.h"
+
+namespace pith {
+
+// The queries of one layer for the rows that a sequence brings to a step. Row r of query head h
+// begins at data + r * row_stride + h * head_stride, in floats.
+struct QueryRows {
+  const float* data = nullptr;
+  size_t row_stride = 0, head_stride = 0;
+
+  const float* Row(uint32_t head, size_t row) const {
+    return data + row * row_stride + head * head_stride;
+  }
+};
+
+class Observations {
+ public:
+  Observations() = default;  // gathers nothing
+  Observations(const ModelShape& shape, const Needs& needs);
+
+  const Needs& needs() const { return needs_; }
+
+  // Before a step, on the main thread: the cache has been extended by `positions` already.
+  void Begin(const SequenceCache& cache, std::span<const int32_t> positions);
+  // In a step, when the layer's keys are written, by each of `num_threads` threads. `before_rope`
+  // is only read for moments.
+  void Observe(uint32_t layer, const SequenceCache& cache, const QueryRows& queries,
+               const QueryRows& before_rope, int thread, int num_threads);
+
+  // Follow what happens to the cache.
+  void Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries);
+  // Forgets the queries from `end_position` on. What their tokens added to sums and moments stays
+  // counted.
+  void Truncate(int32_t end_position);
+
+  // For scores; the vectors are what HeadInput's fields view.
+  void Window(uint32_t layer, uint32_t kv_head, std::vector<float>* queries,
+              std::vector<int32_t>* positions) const;
+  std::span<const std::vector<float>> ColumnSums(uint32_t layer, uint32_t kv_head) const;
+  void Moments(uint32_t layer, uint32_t kv_head, std::vector<float>* mean,
+               std::vector<float>* covariance) const;
+
+ private:
+  // Sums over tokens, of the queries before rope.
+  struct QueryMoments {
+    std::vector<double> sum;       // [key_dim]
+    std::vector<double> products;  // [key_dim][key_dim], the lower triangle
+  };
+
+  size_t HeadNumber(uint32_t layer, uint32_t query_head) const {
+    return size_t{layer} * num_query_heads_ + query_head;
+  }
+  void CopyWindow(uint32_t layer, uint32_t head, const QueryRows& queries);
+  void AddMoments(uint32_t layer, uint32_t head, const QueryRows& before_rope);
+  void AddColumnSums(uint32_t layer, uint32_t first_head, uint32_t num_heads,
+                     const SequenceCache& cache, const QueryRows& queries);
+
+  Needs needs_;
+  uint32_t num_layers_ = 0, num_query_heads_ = 0, group_ = 1, key_dim_ = 0;
+  float scale_ = 1;
+  std::vector<int32_t> step_positions_;          // of the step under way
+  std::vector<int32_t> window_positions_;        // [window] ring; -1: nothing
+  std::vector<float> window_;                    // [layer][query_head][window][key_dim]
+  uint64_t num_moments_ = 0;                     // tokens in sums and products
+  std::vector<QueryMoments> moments_;            // [layer][query_head]
+  std::vector<std::vector<float>> column_sums_;  // [layer][query_head][entries]
+};
+
+}  // namespace pith

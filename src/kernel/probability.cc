@@ -1,0 +1,117 @@
+// Probabilities of single queries, once per SIMD target.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernel/probability.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "kernel/octet-inl.h"
+#include "kernel/probability.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pith {
+namespace HWY_NAMESPACE {
+
+constexpr size_t kBlock = PackedKeys::kBlock;
+
+// Scores of kRows queries with the 16 keys of a block.
+template <size_t kRows>
+HWY_INLINE void BlockScores(const float* keys, uint32_t dim, const float* const* queries,
+                            float scale, float* const* out) {
+  Octet sums[kRows][2];
+  PITH_UNROLL for (size_t r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = Broadcast(0.0f);
+  for (uint32_t c = 0; c < dim; ++c) {
+    const Octet first = LoadOctet(keys + c * kBlock);
+    const Octet second = LoadOctet(keys + c * kBlock + 8);
+    PITH_UNROLL for (size_t r = 0; r < kRows; ++r) {
+      const Octet q = Broadcast(queries[r][c]);
+      sums[r][0] = MulAdd(q, first, sums[r][0]);
+      sums[r][1] = MulAdd(q, second, sums[r][1]);
+    }
+  }
+  PITH_UNROLL for (size_t r = 0; r < kRows; ++r) {
+    StoreOctet(Mul(sums[r][0], Broadcast(scale)), out[r]);
+    StoreOctet(Mul(sums[r][1], Broadcast(scale)), out[r] + 8);
+  }
+}
+
+// In place: scores in units of log 2 become probabilities; [visible, count) becomes 0.
+void Normalise(float* row, size_t visible, size_t count) {
+  float highest = -HUGE_VALF;
+  size_t j = 0;
+  Octet highest_lanes = Broadcast(-HUGE_VALF);
+  for (; j + 8 <= visible; j += 8) highest_lanes = Max(highest_lanes, LoadOctet(row + j));
+  highest = MaxLane(highest_lanes);
+  for (; j < visible; ++j) highest = std::max(highest, row[j]);
+  std::fill(row + visible, row + (count + 7) / 8 * 8, -HUGE_VALF);
+
+  Octet sum = Broadcast(0.0f);
+  const Octet offset = Broadcast(highest);
+  for (j = 0; j < visible; j += 8) {
+    const Octet p = Exp2(Sub(LoadOctet(row + j), offset));
+    StoreOctet(p, row + j);
+    sum = Add(sum, p);
+  }
+  const Octet factor = Broadcast(visible > 0 ? 1.0f / SumLanes(sum) : 0.0f);
+  for (j = 0; j < visible; j += 8) StoreOctet(Mul(LoadOctet(row + j), factor), row + j);
+  std::fill(row + visible, row + count, 0.0f);
+}
+
+template <size_t kRows>
+void Rows(const PackedKeys& keys, const ProbabilityQuery* queries, float scale, float* out,
+          size_t stride) {
+  const float* values[kRows];
+  float* rows[kRows];
+  size_t visible = 0;
+  for (size_t r = 0; r < kRows; ++r) {
+    values[r] = queries[r].values;
+    visible = std::max(visible, queries[r].visible);
+  }
+  constexpr float kLog2E = 1.44269504f;
+  for (size_t block = 0; block * kBlock < visible; ++block) {
+    for (size_t r = 0; r < kRows; ++r) rows[r] = out + r * stride + block * kBlock;
+    BlockScores<kRows>(keys.block(block), keys.dim(), values, scale * kLog2E, rows);
+  }
+  for (size_t r = 0; r < kRows; ++r) Normalise(out + r * stride, queries[r].visible, keys.count());
+}
+
+void RunProbabilities(const PackedKeys& keys, std::span<const ProbabilityQuery> queries,
+                      float scale, float* out, size_t stride) {
+  if (queries.size() == kProbabilityRows) {
+    Rows<kProbabilityRows>(keys, queries.data(), scale, out, stride);
+    return;
+  }
+  for (size_t i = 0; i < queries.size(); ++i) {
+    Rows<1>(keys, &queries[i], scale, out + i * stride, stride);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace pith
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "base/check.h"
+
+namespace pith {
+
+HWY_EXPORT(RunProbabilities);
+
+PackedKeys::PackedKeys(std::span<const float> rows, uint32_t dim)
+    : dim_(dim), count_(rows.size() / dim), blocks_((count_ + kBlock - 1) / kBlock * kBlock * dim) {
+  for (size_t i = 0; i < count_; ++i) {
+    float* const block = blocks_.data() + i / kBlock * kBlock * dim + i % kBlock;
+    for (uint32_t c = 0; c < dim; ++c) block[c * kBlock] = rows[i * dim + c];
+  }
+}
+
+void Probabilities(const PackedKeys& keys, std::span<const ProbabilityQuery> queries, float scale,
+                   float* out, size_t stride) {
+  PITH_CHECK(queries.size() <= kProbabilityRows);
+  for (const ProbabilityQuery& query : queries) PITH_CHECK(query.visible <= keys.count());
+  HWY_DYNAMIC_DISPATCH(RunProbabilities)(keys, queries, scale, out, stride);
+}
+
+}  // namespace pith
+#endif  // HWY_ONCE

@@ -1,0 +1,95 @@
+// What the stages of a method see and decide. Scores are f32, one per entry of a KV head, larger
+// means keep; plus infinity protects an entry. Methods get numbers and return decisions; they never
+// move bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace pith {
+
+// A parameter of a recipe after its check.
+struct ParameterValue {
+  std::string_view word;  // kWord: one of the words of its ParameterInfo
+  double number = 0;      // kInteger and kNumber
+};
+using Parameters = std::span<const ParameterValue>;  // in the order of the part's table
+
+// What a score asks the engine for. Nothing is gathered that no part of a recipe needs.
+struct Needs {
+  uint32_t window = 0;         // the queries of the last so many tokens
+  bool column_sums = false;    // the attention that each entry got from all tokens so far
+  bool query_moments = false;  // mean and covariance of all queries, before rope
+  uint32_t future = 0;         // the mean rotation of the next so many positions
+  bool keys = false, values = false;
+
+  bool queries() const { return window > 0 || column_sums || query_moments; }
+  void Add(const Needs& other);
+  // Whether what is gathered for these serves `other` too.
+  bool Covers(const Needs& other) const;
+};
+
+inline constexpr float kProtected = std::numeric_limits<float>::infinity();
+
+// One KV head, when it is scored. n is its number of entries.
+struct HeadInput {
+  uint32_t layer = 0, kv_head = 0;
+  uint32_t group = 1;   // query heads that share it
+  uint64_t budget = 0;  // entries that a head may keep, on average
+  int32_t length = 0;   // tokens read so far: the position of the next one
+  uint32_t key_dim = 0, value_dim = 0;
+  float scale = 1;                     // scores of attention are scale * (q . k)
+  std::span<const int32_t> positions;  // [n] ascending
+  std::span<const float> keys;         // [n][key_dim] after rope; needs.keys or needs.window
+  std::span<const float> values;       // [n][value_dim]; needs.values
+
+  // needs.window: queries after rope, of the last tokens that were read. There may be fewer rows
+  // than asked for, and more if another recipe shares the prompt.
+  std::span<const float> queries;            // [group][rows][key_dim]
+  std::span<const int32_t> query_positions;  // [rows] ascending
+
+  std::span<const std::vector<float>> column_sums;  // [group][n]; needs.column_sums
+
+  // needs.query_moments: of the tokens from kFirstMoment on.
+  static constexpr int32_t kFirstMoment = 4;
+  std::span<const float> query_mean;        // [group][key_dim]
+  std::span<const float> query_covariance;  // [group][key_dim][key_dim]
+
+  // needs.future: by rope, channel pair i of a query turns by (cosine[i], sine[i]) on average over
+  // the next positions. Pair i is channels (2i, 2i + 1) if interleaved, else (i, i + pairs).
+  std::span<const float> mean_cosine, mean_sine;
+  bool interleaved = false;
+
+  size_t num_entries() const { return positions.size(); }
+};
+
+// Fills scores[n].
+using ScoreFunction = void (*)(const HeadInput& head, Parameters parameters,
+                               std::span<float> scores);
+
+// All heads, when the budget is shared out.
+struct AllocInput {
+  uint32_t num_layers = 0, num_kv_heads = 0;
+  uint64_t budget = 0;                         // entries per head on average
+  std::span<const std::vector<float>> scores;  // [layer][kv_head][n]
+};
+// Fills entries[layer][kv_head]: how many each head may keep. Their sum is budget times the heads
+// unless heads are too short to use their share.
+using AllocFunction = void (*)(const AllocInput& input, Parameters parameters,
+                               std::span<uint64_t> entries);
+
+// The heads of one layer, when entries are chosen.
+struct SelectInput {
+  std::span<const std::vector<float>> scores;  // [kv_head][n]
+  std::span<const uint64_t> entries;           // [kv_head]: how many may stay
+};
+// Fills kept[kv_head] with ascending indices, at most entries[kv_head] of them, those of protected
+// entries always.
+using SelectFunction = void (*)(const SelectInput& input, Parameters parameters,
+                                std::span<std::vector<uint32_t>> kept);
+
+}  // namespace pith

@@ -1,0 +1,91 @@
+#include "recipe/canonical.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "recipe/parameters.h"
+#include "recipe/presets.h"
+#include "recipe/syntax.h"
+
+namespace pith {
+namespace {
+
+// The parts that say something, in the order of their stages.
+std::vector<const PartUse*> Uses(const Plan& plan) {
+  if (plan.keeps_all()) return {&plan.select};
+  return {&plan.score, &plan.alloc, &plan.select, &plan.when};
+}
+
+bool IsDefault(const Part& part) {
+  return part.name == "uniform" || part.name == "top" || part.name == "prompt";
+}
+
+// " name(parameter=value,...)" with the values that differ from the defaults in `table`.
+std::string Written(std::string_view name, std::span<const ParameterInfo> table,
+                    std::span<const ParameterValue> values) {
+  const std::vector<ParameterValue> defaults = DefaultValues(table);
+  std::vector<std::string> differing;
+  for (size_t i = 0; i < table.size(); ++i) {
+    if (values[i].word == defaults[i].word && values[i].number == defaults[i].number) continue;
+    differing.push_back(table[i].type == ParameterType::kWord
+                            ? fmt::format("{}={}", table[i].name, values[i].word)
+                            : fmt::format("{}={}", table[i].name, values[i].number));
+  }
+  if (differing.empty()) return std::string(name);
+  return fmt::format("{}({})", name, fmt::join(differing, ","));
+}
+
+// The parts that a preset sets and, where it sets none, the defaults: the same as `uses`.
+bool HasParts(const Preset& preset, std::span<const PartUse* const> uses) {
+  if (preset.parts.empty()) return false;
+  for (const PartUse* use : uses) {
+    const auto same_stage = std::ranges::find(preset.parts, use->part->stage, &Part::stage);
+    if (same_stage == preset.parts.end() ? !IsDefault(*use->part) : *same_stage != use->part) {
+      return false;
+    }
+  }
+  return std::ranges::all_of(preset.parts, [&](const Part* part) {
+    return std::ranges::any_of(uses, [&](const PartUse* use) { return use->part == part; });
+  });
+}
+
+std::string PresetText(const Preset& preset, std::span<const PartUse* const> uses) {
+  std::vector<ParameterValue> values;
+  for (const Part* part : preset.parts) {
+    const auto use = std::ranges::find(uses, part, &PartUse::part);
+    values.insert(values.end(), (*use)->values.begin(), (*use)->values.end());
+  }
+  return Written(preset.name, preset.parameters, values);
+}
+
+std::string PartsText(std::span<const PartUse* const> uses) {
+  std::vector<std::string> texts;
+  for (const PartUse* use : uses) {
+    if (IsDefault(*use->part)) continue;
+    texts.push_back(fmt::format("{}={}", StageName(use->part->stage),
+                                Written(use->part->name, use->part->parameters, use->values)));
+  }
+  return fmt::format("{}", fmt::join(texts, " + "));
+}
+
+}  // namespace
+
+std::string CanonicalText(const Plan& plan) {
+  const std::vector<const PartUse*> uses = Uses(plan);
+  const auto preset = std::ranges::find_if(
+      AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
+  const std::string text =
+      preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
+  if (plan.key_form != plan.value_form) {
+    return text +
+           fmt::format(" + store=mixed(k={},v={})", plan.key_form->name, plan.value_form->name);
+  }
+  if (plan.key_form->name != kDefaultForm) {
+    return text + fmt::format(" + store={}", plan.key_form->name);
+  }
+  return text;
+}
+
+}  // namespace pith
