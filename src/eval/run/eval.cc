@@ -37,6 +37,15 @@ Status CheckLengths(uint32_t context, const std::string& model, std::vector<uint
   return {};
 }
 
+// Tokens that the chat template takes of each prompt.
+Result<uint32_t> Reserved(const Tokenizer& tokenizer, bool chat_template) {
+  TemplateParts parts = NoTemplate();
+  if (chat_template) {
+    PITH_ASSIGN(parts, ChatTemplateParts(tokenizer));
+  }
+  return TemplateTokens(tokenizer, parts);
+}
+
 Json SettingsJson(const EvalRequest& request, const Engine& engine) {
   Json json = {{"models", request.models},
                {"suite", request.sets.suite},
@@ -96,8 +105,9 @@ Status RunModel(const EvalRequest& given, const std::string& model, ResultLog* l
   const Tokenizer& tokenizer = counter.tokenizer ? *counter.tokenizer : engine->tokenizer();
   request.settings.seed = request.sets.seed;
   PITH_ASSIGN(EvalRunner runner, EvalRunner::Create(engine.get(), request.settings));
-  PITH_ASSIGN(const std::vector<PlannedSet> sets,
-              PlanSets(request.sets, tokenizer, runner.template_tokens()));
+  // Of the counting model as well, else models would see different texts.
+  PITH_ASSIGN(const uint32_t reserved, Reserved(tokenizer, request.settings.chat_template));
+  PITH_ASSIGN(const std::vector<PlannedSet> sets, PlanSets(request.sets, tokenizer, reserved));
   const RunRecord run = DescribeRun(request, *engine, log->results().runs.size());
   runner.set_run(run.run);
   log->BeginRun(run);
@@ -140,39 +150,37 @@ Result<ResultFile> RunEval(EvalRequest request, const EvalProgress& progress) {
 Result<size_t> DumpItems(const EvalRequest& request, const std::string& path) {
   PITH_TRY(CheckSets(request.sets));
   const std::string& model = request.models.at(0);
+  PITH_ASSIGN(const GgufFile file, GgufFile::Open(model));
   PITH_ASSIGN(const OpenTokenizer counter,
               OpenTokenizerOf(request.tokenizer_from.empty() ? model : request.tokenizer_from));
   SetRequest sets = request.sets;
   if (FindLoader(sets.suite) == nullptr) {
-    PITH_ASSIGN(const ModelShape shape, ReadModelShape(counter.file));
+    PITH_ASSIGN(const ModelShape shape, ReadModelShape(file));
     PITH_TRY(CheckLengths(shape.context, model, &sets.lengths));
   }
-  TemplateParts parts = NoTemplate();
-  if (request.settings.chat_template) {
-    PITH_ASSIGN(parts, ChatTemplateParts(*counter.tokenizer));
-  }
-  PITH_ASSIGN(const uint32_t reserved, TemplateTokens(*counter.tokenizer, parts));
+  PITH_ASSIGN(const uint32_t reserved,
+              Reserved(*counter.tokenizer, request.settings.chat_template));
   PITH_ASSIGN(const std::vector<PlannedSet> planned, PlanSets(sets, *counter.tokenizer, reserved));
-  std::optional<AtomicFile> file;
+  std::optional<AtomicFile> target;
   if (path != "-") {
     PITH_ASSIGN(AtomicFile created, AtomicFile::Create(path));
-    file.emplace(std::move(created));
+    target.emplace(std::move(created));
   }
   size_t count = 0;
   for (const PlannedSet& plan : planned) {
     PITH_ASSIGN(const EvalSet set, plan.make());
     for (const Item& item : set.items) {
       const std::string line = Line(item);
-      if (file) {
-        PITH_TRY(file->Write(line.data(), line.size()));
+      if (target) {
+        PITH_TRY(target->Write(line.data(), line.size()));
       } else if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) {
         return Failure("the items cannot be written", "standard output");
       }
     }
     count += set.items.size();
   }
-  if (file) PITH_TRY(file->Commit());
-  if (!file && std::fflush(stdout) != 0) {
+  if (target) PITH_TRY(target->Commit());
+  if (!target && std::fflush(stdout) != 0) {
     return Failure("the items cannot be written", "standard output");
   }
   return count;

@@ -99,12 +99,18 @@ Result<bool> CutMiddle(const Tokenizer& tokenizer, const TemplateParts& parts, u
     return InputError("the question alone takes half of " + std::to_string(max_tokens) + " tokens",
                       item->task + " " + item->id, "Give a longer --max-context.");
   }
-  // The last half is counted from the prompt's end, where the question stands.
-  const size_t first = max_tokens / 2;
-  const size_t last = max_tokens / 2 - around;
-  item->context = Detokenize(tokenizer, std::span(context).first(first)) +
-                  Detokenize(tokenizer, std::span(context).last(last));
-  return true;
+  // A cut inside a character, and the seam, may take more tokens than what they are made of.
+  for (size_t half = max_tokens / 2; half > around;) {
+    // The last half is counted from the prompt's end, where the question stands.
+    item->context = Detokenize(tokenizer, std::span(context).first(half)) +
+                    Detokenize(tokenizer, std::span(context).last(half - around));
+    PITH_ASSIGN(const EvalPrompt cut, PreparePrompt(tokenizer, *item, parts, false));
+    const size_t tokens = cut.context.size() + cut.rest.size() + cut.scored.size();
+    if (tokens <= max_tokens) return true;
+    half -= std::min(half, (tokens - max_tokens + 1) / 2);
+  }
+  return InputError("the context cannot be cut to " + std::to_string(max_tokens) + " tokens",
+                    item->task + " " + item->id, "Give a longer --max-context.");
 }
 
 }  // namespace pith

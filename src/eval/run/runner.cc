@@ -126,7 +126,6 @@ Result<EvalRunner> EvalRunner::Create(Engine* engine, EvalSettings settings) {
   } else {
     runner.parts_ = NoTemplate();
   }
-  PITH_ASSIGN(runner.template_tokens_, TemplateTokens(engine->tokenizer(), runner.parts_));
   runner.model_identity_ = IdentityOf(engine->file());
   const std::vector<PlannedRun>& recipes = runner.settings_.recipes;
   for (size_t i = 0; i < recipes.size(); ++i) {
@@ -159,7 +158,8 @@ Result<EvalRunner::Question> EvalRunner::Prepare(const EvalSet& set, const Item&
   if (tokens + item.max_new_tokens > room) {
     return InputError(fmt::format("{} tokens and {} new ones do not fit the model's context of {}",
                                   tokens, item.max_new_tokens, room),
-                      fmt::format("{}, item {}", item.task, item.id), "Give a smaller --ctx.");
+                      fmt::format("{}, item {}", item.task, item.id),
+                      set.length == 0 ? "Give a smaller --max-context." : "Give a smaller --ctx.");
   }
   for (const PlannedRun& kv : settings_.recipes) {
     question.configs.push_back(
@@ -260,13 +260,12 @@ Result<ItemRecord> EvalRunner::Ask(Question& question, size_t recipe, Sequence s
   record.prefill_ms = reading.prefill_ms;
   record.compress_ms = reading.compress_ms;
   record.shared_prefill = reading.shared;
-  const auto begin = Clock::now();
   if (AsksLikelihood(item)) {
     PITH_ASSIGN(record.likelihood, ScoreText(*engine_, sequence, reading.logits,
                                              question.prompt.scored, &question.reference));
-    record.decode_ms = MsSince(begin);
-    record.decode_tokens_per_second =
-        static_cast<double>(question.prompt.scored.size()) * 1000 / record.decode_ms;
+    // The context's logits give the first token. The time per token is left out: most of it would
+    // be that of the scoring.
+    record.first_token_ms = reading.prefill_ms + reading.compress_ms;
     record.answers.clear();  // the text that was scored is long, and the item's hash stands for it
   } else {
     PITH_TRY(Answer(question, sequence, &record));
@@ -278,7 +277,7 @@ Result<ItemRecord> EvalRunner::Ask(Question& question, size_t recipe, Sequence s
 
 Status EvalRunner::Answer(const Question& question, Sequence& sequence, ItemRecord* record) {
   const Item& item = question.item;
-  auto begin = Clock::now();
+  const auto begin = Clock::now();
   PITH_ASSIGN(const std::span<const float> logits, engine_->Feed(sequence, question.prompt.rest));
   record->first_token_ms = record->prefill_ms + record->compress_ms + MsSince(begin);
   GenerateOptions options;

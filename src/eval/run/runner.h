@@ -47,8 +47,6 @@ class EvalRunner {
   // The engine outlives the runner. Input error if the model's chat template is not understood.
   static Result<EvalRunner> Create(Engine* engine, EvalSettings settings);
 
-  // Tokens that the chat template takes of each prompt; what tasks leave room for.
-  uint32_t template_tokens() const { return template_tokens_; }
   void set_run(const std::string& run) { settings_.run = run; }
 
   // Runs what the log does not have yet and appends it there. Items whose neighbours share their
@@ -77,7 +75,6 @@ class EvalRunner {
   Engine* engine_ = nullptr;
   EvalSettings settings_;
   TemplateParts parts_;
-  uint32_t template_tokens_ = 0;
   std::string model_identity_;
   // Recipes whose contexts are read as one; the full cache is in the first group.
   std::vector<std::vector<size_t>> groups_;

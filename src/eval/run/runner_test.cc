@@ -190,6 +190,7 @@ TEST(EvalRunner, Likelihood_MatchesAllLogitsAtOnce) {
   }
   const ItemRecord& full = log.results().items[0];
   ASSERT_TRUE(full.likelihood);
+  EXPECT_GT(full.first_token_ms, 0);  // what is read and compressed gives the first token
   EXPECT_EQ(full.likelihood->tokens, prompt->scored.size());
   EXPECT_NEAR(full.likelihood->nll_sum, nll, 1e-3 * nll);
   EXPECT_FALSE(full.likelihood->divergence);
@@ -245,6 +246,20 @@ TEST(CutMiddle, LongContext_KeepsBothEnds) {
   const auto again = CutMiddle(tokenizer, NoTemplate(), 200, &item);
   ASSERT_TRUE(again);
   EXPECT_FALSE(*again);
+}
+
+TEST(CutMiddle, CutInsideACharacter_StillFits) {
+  const Tokenizer& tokenizer = Nano().tokenizer();
+  for (uint32_t most = 150; most < 166; ++most) {
+    Item item = HomeItem("0", "Ada", "Oslo");
+    item.context.clear();
+    for (int i = 0; i < 200; ++i) item.context += "\xF0\x9F\x8C\xB3";  // U+1F333
+    ASSERT_TRUE(CutMiddle(tokenizer, NoTemplate(), most, &item));
+    const auto prompt = PreparePrompt(tokenizer, item, NoTemplate(), false);
+    ASSERT_TRUE(prompt);
+    EXPECT_LE(prompt->context.size() + prompt->rest.size(), most);
+    EXPECT_GT(prompt->context.size() + prompt->rest.size() + 16, most);
+  }
 }
 
 }  // namespace
