@@ -15,7 +15,7 @@ struct Shape {
   uint32_t often, seldom;  // times that common and other words occur
   uint32_t example_words, example_often, example_seldom;
 };
-constexpr Shape kFull = {30, 3, 40, 10, 3}, kShort = {6, 1, 20, 3, 1};
+constexpr Shape kFull = {30, 3, 40, 10, 3}, kShort = {6, 1, 20, 3, 1}, kTiny = {6, 1, 14, 2, 1};
 
 std::vector<std::string_view> RealWords(const TaskRequest& request) {
   std::vector<std::string_view> words;
@@ -87,7 +87,10 @@ Result<RulerFamily> CweFamily(const TaskInfo&, const TaskRequest& request) {
   RulerFamily family;
   family.minimum = kCommon + 1;
   family.increment = 10;
-  const Shape shape = request.length >= kRulerFullLength ? kFull : kShort;
+  // Below 2,048 tokens the usual example would leave no room for a list of its own.
+  const Shape shape = request.length >= kRulerFullLength       ? kFull
+                      : request.length >= kRulerFullLength / 2 ? kShort
+                                                               : kTiny;
   family.draw = [shape, real = RealWords(request)](uint64_t, Rng& rng, uint32_t size) {
     return DrawSample(real, shape, size, rng);
   };
