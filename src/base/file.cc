@@ -98,6 +98,11 @@ Result<std::string> ReadText(const std::string& path) {
 }
 
 Result<AtomicFile> AtomicFile::Create(const std::string& path) {
+  struct stat there{};
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
+    // Found out now, because Commit comes after the work, and would put a file over a device.
+    return InputError("this is not a file that can be replaced", path, "Name a file.");
+  }
   AtomicFile file;
   file.path_ = path;
   file.temp_path_ = path + ".tmp-XXXXXX";
