@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/commands.h"
+#include "cli/eval_options.h"
 #include "cli/eval_output.h"
 #include "cli/options.h"
 #include "cli/report.h"
@@ -58,7 +60,14 @@ Result<std::vector<PlannedRun>> Recipes(const EvalFlags& flags) {
   for (const std::string& text : flags.budgets) {
     PITH_ASSIGN(budgets.emplace_back(), ParseBudget(text));
   }
-  return PlanRuns(plans, budgets);
+  PITH_ASSIGN(std::vector<PlannedRun> runs, PlanRuns(plans, budgets));
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const PlannedRun& run : runs) {
+    if (seen.emplace(run.plan.canonical, run.budget ? run.budget->text : "").second) continue;
+    return InputError("the recipe '" + run.plan.canonical + "' is given twice", "--kv",
+                      "Give every recipe and budget once.");
+  }
+  return runs;
 }
 
 SetRequest Sets(const EvalFlags& flags) {
@@ -82,7 +91,6 @@ SetRequest Sets(const EvalFlags& flags) {
 }
 
 Result<EvalRequest> RequestOf(const EvalFlags& flags, const std::string& command) {
-  PITH_TRY(CheckFlags(flags));
   EvalRequest request;
   PITH_ASSIGN(request.settings.recipes, Recipes(flags));
   request.models = flags.models;
@@ -118,13 +126,8 @@ Status CheckCanWrite(const std::string& path) {
   return {};
 }
 
-// What was measured, in every form that was asked for.
+// What was measured, in every form that was asked for; what cannot fail for want of room first.
 Status Show(const EvalFlags& flags, const ResultFile& results) {
-  if (!flags.report.empty()) {
-    PITH_TRY(WriteFile(flags.report, HtmlReport(results, "Pith evaluation")));
-    Say("the report is in " + flags.report);
-  }
-  if (!flags.csv.empty()) PITH_TRY(WriteFile(flags.csv, CsvReport(results)));
   Output output;
   if (flags.json) {
     output.Write(JsonLine(SummaryJson(results)));
@@ -133,15 +136,26 @@ Status Show(const EvalFlags& flags, const ResultFile& results) {
   } else {
     output.Write(SummaryTable(results));
   }
+  if (!flags.csv.empty()) PITH_TRY(WriteFile(flags.csv, CsvReport(results)));
+  if (!flags.report.empty()) {
+    PITH_TRY(WriteFile(flags.report, HtmlReport(results, "Pith evaluation")));
+    Say("the report is in " + flags.report);
+  }
   return output.status();
+}
+
+// Says so if the file's last line is broken off.
+Result<ResultFile> ReadWholeLines(const std::string& path) {
+  bool torn = false;
+  PITH_ASSIGN(ResultFile results, ReadResults(path, &torn));
+  if (torn) Say("warning: the last line of " + path + " is not complete and was left out");
+  return results;
 }
 
 Status RenderOnly(const EvalFlags& flags) {
   ResultFile all;
   for (const std::string& path : flags.from) {
-    bool torn = false;
-    PITH_ASSIGN(const ResultFile one, ReadResults(path, &torn));
-    if (torn) Say("warning: the last line of " + path + " is not complete and was left out");
+    PITH_ASSIGN(const ResultFile one, ReadWholeLines(path));
     all.runs.insert(all.runs.end(), one.runs.begin(), one.runs.end());
     all.items.insert(all.items.end(), one.items.begin(), one.items.end());
   }
@@ -152,8 +166,8 @@ Status RenderOnly(const EvalFlags& flags) {
 }
 
 Status Compare(const EvalFlags& flags) {
-  PITH_ASSIGN(const ResultFile first, ReadResults(flags.compare.at(0)));
-  PITH_ASSIGN(const ResultFile second, ReadResults(flags.compare.at(1)));
+  PITH_ASSIGN(const ResultFile first, ReadWholeLines(flags.compare.at(0)));
+  PITH_ASSIGN(const ResultFile second, ReadWholeLines(flags.compare.at(1)));
   PITH_ASSIGN(const PairedComparison paired, ComparePaired(first.items, second.items));
   Output output;
   output.Write(flags.json ? JsonLine(ComparisonJson(paired))
@@ -161,10 +175,8 @@ Status Compare(const EvalFlags& flags) {
   return output.status();
 }
 
-// Shows what is finished when the run is broken off: nothing of it is lost.
+// When the run is broken off, what is finished is in the results file.
 Status Measure(const EvalFlags& flags, const EvalRequest& request) {
-  PITH_TRY(CheckCanWrite(flags.report));
-  PITH_TRY(CheckCanWrite(flags.csv));
   const InterruptGuard guard;
   Progress bar("evaluating", "item");
   EvalProgress progress;
@@ -181,7 +193,13 @@ Status Measure(const EvalFlags& flags, const EvalRequest& request) {
   return Show(flags, *results);
 }
 
-Status Eval(const EvalFlags& flags, const std::string& command) {
+Status Eval(const CLI::App& options, const EvalFlags& flags, const std::string& command) {
+  PITH_TRY(CheckFlags(flags));
+  PITH_TRY(CheckNothingIgnored(options, Sets(flags)));
+  PITH_TRY(CheckNoRepeats(options));
+  PITH_TRY(CheckNothingOverwritten(options));
+  PITH_TRY(CheckCanWrite(flags.report));
+  PITH_TRY(CheckCanWrite(flags.csv));
   if (flags.list) {
     Output output;
     output.Write(DescribeSuites());
@@ -213,14 +231,16 @@ void AddWhat(CLI::App& command, EvalFlags& flags) {
       ->delimiter(',');
   flags.samples_option =
       add("--samples", flags.samples, "N", "items per task and length (default: 50)");
-  add("-s,--seed", flags.seed, "S", "start of the random numbers (default: 42)");
+  add("-s,--seed", flags.seed, "S", "start of the random numbers (default: 42)")
+      ->check(CLI::NonNegativeNumber);
   add("--kv", flags.recipes, "RECIPE",
       "how the cache is kept; may be repeated; the full cache always runs too")
       ->allow_extra_args(false);
   add("--kv-budget", flags.budgets, "B", "budget of the recipes; may be repeated")
       ->allow_extra_args(false);
   add("--query-aware", flags.query_aware, "0|1",
-      "1: compress after the question is known; 0: before it (default: 0)");
+      "1: compress after the question is known; 0: before it (default: 0)")
+      ->check(CLI::IsMember({"0", "1"}));
 }
 
 void AddTexts(CLI::App& command, EvalFlags& flags) {
@@ -295,8 +315,10 @@ void AddEval(CLI::App& app, Context& context) {
       "  pith eval --suite ruler --tasks niah_single_1,vt --ctx 512 --samples 10\n"
       "  pith eval -m model.gguf --suite niah --ctx 2048,8192 --kv bf16 \\\n"
       "    --results r.jsonl --report r.html");
-  command->callback([flags, &context] {
-    context.command = [flags, line = context.line] { return Eval(*flags, line); };
+  command->callback([command, flags, &context] {
+    context.command = [command, flags, line = context.line] {
+      return Eval(*command, *flags, line);
+    };
   });
 }
 

@@ -2,6 +2,7 @@
 """pith eval as a user runs it, on the bundled model: python3 eval_test.py PITH SOURCE_DIR [TestClass]."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -50,6 +51,11 @@ class Items(Case):
         for item in found:
             for field in ("task", "id", "context", "question", "answers", "max_new_tokens"):
                 self.assertIn(field, item)
+
+    def test_ruler_suite_fits_a_thousand_tokens(self):
+        path = self.folder / "ruler.jsonl"
+        self.succeeds("eval", "-m", NANO, "--suite", "ruler", "--ctx", "1024", "--samples", "1", "--dump", path)
+        self.assertEqual(len({item["task"] for item in lines(path)}), 13)
 
     def test_dump_to_standard_output(self):
         text = self.succeeds("eval", "-m", NANO, "--suite", "ruler", "--tasks", "vt", "--ctx", "1024", "--samples", "1",
@@ -230,6 +236,38 @@ class Refused(Case):
         self.refused(*NEEDLES, "--results", path, says=r"line 1.*results\.jsonl")
         self.assertEqual(path.read_bytes(), b"nonsense\n")
 
+    def test_nothing_is_overwritten(self):
+        path = self.folder / "r.jsonl"
+        self.refused(*NEEDLES, "--results", path, "--report", path, says="--report.*--results.*r.jsonl")
+        self.succeeds(*NEEDLES, "--results", path)
+        before = path.read_bytes()
+        self.refused("eval", "--from", path, "--csv", self.folder / "." / "r.jsonl", says="--csv.*--from")
+        self.assertEqual(path.read_bytes(), before)
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for option in ("--report", "--csv", "--dump"):
+            self.refused(*NEEDLES, option, pipe, says="pipe")
+            self.refused(*NEEDLES, option, self.folder, says="not a file")
+        self.assertTrue(pipe.is_fifo())
+
+    def test_no_option_is_ignored(self):
+        path = self.file("x", b"x")
+        for more in (["--list", "--json"], ["--from", path, "--kv", "bf16"], ["--compare", path, path, "--csv", "c"],
+                     [*NEEDLES[1:], "--dump", "d", "--json"], [*NEEDLES[1:], "--dump", "d", "--results", "r"],
+                     [*NEEDLES[1:], "--table", "--json"], [*NEEDLES[1:], "--max-context", "100"],
+                     [*NEEDLES[1:], "--prompts", path], [*NEEDLES[1:], "--squad", path],
+                     [*NEEDLES[1:], "--passkeys", "3"], [*NEEDLES[1:], "--score-tokens", "3"],
+                     ["-m", NANO, "--suite", "reason", "--tasks", "qa1", "--depths", "0.5"],
+                     ["-m", NANO, "--suite", "items", "--data", path, "--ctx", "512"],
+                     ["-m", NANO, "--suite", "items", "--data", path, "--depths", "0.5"]):
+            self.refused("eval", *more, says="says nothing to")
+
+    def test_values_given_twice(self):
+        self.refused(*NEEDLES, "--kv", "bf16", "--kv", "store=bf16", says="twice")
+        self.refused(*NEEDLES, "--tasks", "magic", says="magic.*twice")
+        self.refused(*NEEDLES, "--ctx", "512", says="512.*twice")
+        self.refused(*NEEDLES, "-m", NANO, says="nano.*twice")
+
     def test_places_that_cannot_be_written(self):
         self.refused(*NEEDLES, "--report", "/no/such/folder/r.html", says="/no/such/folder")
         self.refused(*NEEDLES, "--results", "/no/such/folder/r.jsonl", says="/no/such/folder")
@@ -239,6 +277,8 @@ class Refused(Case):
     def test_numbers(self):
         self.refused(*NEEDLES[:-1], "0", says="--samples")
         self.refused("eval", "--depths", "2", says="--depths")
+        self.refused(*NEEDLES, "--seed", "-1", says="--seed")
+        self.refused(*NEEDLES, "--query-aware", "2", says="--query-aware")
         self.refused("eval", "-m", NANO, "--kv-budget", "10%", says="budget")
         self.refused("eval", "--kv", "nonsense", says="nonsense")
 

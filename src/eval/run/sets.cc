@@ -46,6 +46,11 @@ Result<std::vector<const TaskInfo*>> ChooseTasks(const std::string& suite,
   return tasks;
 }
 
+std::string Reads(const TaskInfo& task) {
+  if (task.settings.empty()) return {};
+  return fmt::format(" (reads {})", fmt::join(task.settings, ", "));
+}
+
 Result<std::vector<PlannedSet>> PlanLoaded(const LoaderInfo& loader, const SetRequest& request) {
   LoadRequest data = request.data;
   data.tasks = request.tasks;
@@ -74,6 +79,14 @@ Result<EvalSet> Generate(const TaskInfo& task, const TaskRequest& request) {
 }
 
 }  // namespace
+
+Result<bool> SetsRead(const SetRequest& request, std::string_view setting) {
+  if (FindLoader(request.suite) != nullptr) return false;
+  PITH_ASSIGN(const std::vector<const TaskInfo*> tasks, ChooseTasks(request.suite, request.tasks));
+  return std::ranges::any_of(tasks, [&](const TaskInfo* task) {
+    return std::ranges::find(task->settings, setting) != task->settings.end();
+  });
+}
 
 Status CheckSets(const SetRequest& request) {
   const bool loaded = FindLoader(request.suite) != nullptr;
@@ -122,7 +135,7 @@ std::string DescribeSuites() {
   for (const SuiteInfo& suite : Suites()) {
     text += fmt::format("{:<16}{}\n", suite.name, suite.summary);
     for (const TaskInfo* task : suite.tasks) {
-      text += fmt::format("  {:<26}{}\n", task->name, task->summary);
+      text += fmt::format("  {:<26}{}{}\n", task->name, task->summary, Reads(*task));
     }
   }
   text += "\nFrom your own copies, with --data PATH:\n";

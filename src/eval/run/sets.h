@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
@@ -32,6 +33,9 @@ struct PlannedSet {
   size_t items = 0;  // about as many
   std::function<Result<EvalSet>()> make;
 };
+
+// Whether one of the tasks reads that option, such as "--depths". Input error for unknown names.
+Result<bool> SetsRead(const SetRequest& request, std::string_view setting);
 
 // What can be refused before a model is loaded: unknown suites and tasks, data that is not named.
 Status CheckSets(const SetRequest& request);

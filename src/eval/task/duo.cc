@@ -185,11 +185,11 @@ Result<DuoSample> MakeDuoSample(const TaskRequest& request, PassageSource& sourc
 std::span<const TaskInfo> DuoTasks() {
   static const std::vector<TaskInfo> tasks = {
       {"duo/passkey",
-       "one of several word sequences, in full (reads passkeys, passkey_words; generates as many "
-       "tokens as it has)",
+       "one of several word sequences, in full (generates as many tokens as it has)",
        0,
        {"duo_prefix", "duo_strict"},
-       Generate},
+       Generate,
+       {"--passkeys", "--passkey-words"}},
   };
   return tasks;
 }

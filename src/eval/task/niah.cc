@@ -119,20 +119,23 @@ Result<std::vector<Item>> Generate(const TaskInfo& task, const TaskRequest& requ
 std::span<const TaskInfo> NiahTasks() {
   static const std::vector<TaskInfo> tasks = {
       {"niah/single",
-       "one odd sentence in prose (reads depths)",
+       "one odd sentence in prose",
        50,
        {"niah_contains", "rouge1x10", "niah_key_phrase"},
-       Generate},
+       Generate,
+       {"--depths"}},
       {"niah/multi",
-       "three odd sentences in prose, the first at the depth (reads depths)",
+       "three odd sentences in prose, the first at the depth",
        80,
        {"niah_contains", "rouge1x10"},
-       Generate},
+       Generate,
+       {"--depths"}},
       {"niah/magic",
-       "a fresh key and number in prose, asked as RULER does (reads depths)",
+       "a fresh key and number in prose, asked as RULER does",
        32,
        {"string_match_all"},
-       Generate},
+       Generate,
+       {"--depths"}},
   };
   return tasks;
 }

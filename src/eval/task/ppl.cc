@@ -158,10 +158,11 @@ Result<std::vector<Item>> GenerateChunked(const TaskInfo& task, const TaskReques
 std::span<const TaskInfo> PplTasks() {
   static const std::vector<TaskInfo> tasks = {
       {"ppl/score",
-       "text after a long context, window by window (reads score_tokens)",
+       "text after a long context, window by window",
        0,
        {"likelihood"},
-       GenerateScore},
+       GenerateScore,
+       {"--score-tokens"}},
       {"ppl/chunked",
        "the second half of every chunk, as llama.cpp's perplexity does it",
        0,

@@ -52,10 +52,11 @@ Result<std::vector<Item>> GenerateStories(const TaskInfo& task, const TaskReques
 std::span<const TaskInfo> ReasonTasks() {
   static const std::vector<TaskInfo> tasks = {
       {"reason/needle",
-       "HeadKV-R2: whose favourite thing, by their ages (reads depths)",
+       "HeadKV-R2: whose favourite thing, by their ages",
        50,
        {"qa_f1"},
-       GenerateReasonNeedles},
+       GenerateReasonNeedles,
+       {"--depths"}},
       {"reason/qa1",
        "where a person is, after several moves (synthetic)",
        15,

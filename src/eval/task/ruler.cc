@@ -18,8 +18,9 @@ struct Row {
 };
 
 Row Make(std::string_view name, std::string_view summary, uint32_t max_new_tokens, MakeFamily make,
-         std::string_view metric = "string_match_all") {
-  return {{name, summary, max_new_tokens, {metric}, Generate}, make};
+         std::string_view metric = "string_match_all",
+         std::vector<std::string_view> settings = {}) {
+  return {{name, summary, max_new_tokens, {metric}, Generate, std::move(settings)}, make};
 }
 
 const std::vector<Row>& Rows() {
@@ -36,10 +37,10 @@ const std::vector<Row>& Rows() {
       Make("ruler/vt", "variables assigned to one another, in noise", 30, VtFamily),
       Make("ruler/cwe", "the ten words of a list that occur most often", 120, CweFamily),
       Make("ruler/fwe", "the three most frequent made-up words", 50, FweFamily),
-      Make("ruler/qa_1", "questions on SQuAD 2.0; reads --squad", 32, QaFileFamily,
-           "string_match_part"),
-      Make("ruler/qa_2", "questions on HotpotQA; reads --hotpot", 32, QaFileFamily,
-           "string_match_part"),
+      Make("ruler/qa_1", "questions on SQuAD 2.0", 32, QaFileFamily, "string_match_part",
+           {"--squad"}),
+      Make("ruler/qa_2", "questions on HotpotQA", 32, QaFileFamily, "string_match_part",
+           {"--hotpot"}),
       Make("ruler/qa_syn", "questions on made-up facts, one fact each", 32, QaFactsFamily,
            "string_match_part"),
       Make("ruler/qa_syn_2hop", "questions on made-up facts, two facts each", 32, QaFactsFamily,

@@ -16,7 +16,7 @@
 
 namespace pith {
 
-// What a user may set for some tasks; each says in its summary what it reads.
+// What a user may set for some tasks; TaskInfo::settings says which read what.
 struct TaskSettings {
   std::vector<double> depths;   // needle grids: 0 to 1; empty: the task's own
   uint32_t passkeys = 10;       // duo: per text
@@ -47,6 +47,7 @@ struct TaskInfo {
   // Deterministic in the request on every machine. Fills everything of the items. Input error if
   // the length is too short for the task or a file it needs is missing.
   Result<std::vector<Item>> (*generate)(const TaskInfo& task, const TaskRequest& request) = nullptr;
+  std::vector<std::string_view> settings = {};  // options of pith eval that it reads: "--depths"
 };
 
 // Each family's rows; table.cc joins them.
