@@ -19,7 +19,7 @@ namespace {
 constexpr uint32_t kRows = 90;
 
 struct FirstLayer {
-  std::vector<float> q, q_before_rope, k;  // [row][head][key_dim]
+  std::vector<float> q, k;  // [row][head][key_dim]
 };
 
 FirstLayer WorkOut(const Model& model, const std::vector<int32_t>& tokens) {
@@ -34,7 +34,7 @@ FirstLayer WorkOut(const Model& model, const std::vector<int32_t>& tokens) {
   const SegmentContext s{ctx.get(), graph, &p, positions, model.common().rope_factors};
   ggml_tensor* x = ggml_get_rows(ctx.get(), model.common().embedding, ids);
   const Qkv qkv = BuildQkv(s, model.layer(0), BuildNorm(s, x, model.layer(0).attn_norm), true);
-  ggml_tensor* outputs[] = {qkv.q, ggml_cont(ctx.get(), qkv.q_before_rope), qkv.k};
+  ggml_tensor* outputs[] = {qkv.q, qkv.k};
   for (ggml_tensor* t : {ids, positions}) ggml_set_input(t);
   for (ggml_tensor* t : outputs) {
     ggml_set_output(t);
@@ -51,7 +51,7 @@ FirstLayer WorkOut(const Model& model, const std::vector<int32_t>& tokens) {
     ggml_backend_tensor_get(t, values.data(), 0, values.size() * sizeof(float));
     return values;
   };
-  return {read(outputs[0]), read(outputs[1]), read(outputs[2])};
+  return {read(outputs[0]), read(outputs[1])};
 }
 
 TEST(Observations, FirstLayer_AsWorkedOutByHand) {
@@ -97,7 +97,7 @@ TEST(Observations, FirstLayer_AsWorkedOutByHand) {
           dot += double{q_at(i, head, c)} *
                  truth.k[(size_t{j} * p.num_kv_heads + head / group) * p.key_dim + c];
         }
-        total += e[j] = std::exp(dot / std::sqrt(double{p.key_dim}));
+        total += e[j] = std::exp(dot / std::sqrt(static_cast<double>(p.key_dim)));
       }
       for (uint32_t j = 0; j <= i; ++j) sums[j] += e[j] / total;
     }
