@@ -106,6 +106,26 @@ class Runs(Case):
         for field in ("command", "version", "utc", "cpu", "threads", "settings"):
             self.assertIn(field, run)
 
+    def test_identity_budget_gives_the_full_caches_answers_in_both_protocols(self):
+        for aware in ("0", "1"):
+            path = self.folder / f"{aware}.jsonl"
+            self.succeeds(*NEEDLES, "--kv", "snapkv", "--kv-budget", "100%", "--query-aware", aware, "--results", path)
+            said = {}
+            for record in items(path):
+                said.setdefault(record["recipe"], []).append((record["id"], record["prediction"], record["score"]))
+            full = said.pop("full")
+            (kept,) = said.values()
+            self.assertEqual(kept, full)
+
+    def test_random_eviction_loses_needles(self):
+        cells = {cell["recipe"]: cell for cell in self.json(*NEEDLES, "--kv", "random", "--kv-budget", "10%")["tasks"]}
+        full = cells.pop("full")
+        (random,) = cells.values()
+        self.assertGreaterEqual(full["score"], 60)
+        self.assertLessEqual(random["score"], 10)
+        self.assertGreater(random["kv"]["saving"], 0.8)
+        self.assertGreater(random["losses"], 0)
+
     def test_goes_on_where_it_stopped(self):
         path, whole = self.folder / "r.jsonl", self.folder / "whole.jsonl"
         self.succeeds(*NEEDLES, "--results", whole)
