@@ -14,7 +14,8 @@ import unittest
 import gguf_edit
 from cli_test import CHATML, ENVIRONMENT, NANO, PITH, Case
 
-NEEDLES = ["eval", "-m", NANO, "--suite", "niah", "--tasks", "magic", "--ctx", "512", "--samples", "10"]
+ITEMS = ["eval", "-m", NANO, "--suite", "niah", "--tasks", "magic", "--ctx", "512", "--samples", "10"]
+NEEDLES = [*ITEMS, "--threads", "1"]  # steps this small only wait for each other
 
 
 def lines(path):
@@ -64,7 +65,7 @@ class Items(Case):
 
     def test_dumped_items_run_again(self):
         path = self.folder / "items.jsonl"
-        self.succeeds(*NEEDLES, "--dump", path)
+        self.succeeds(*ITEMS, "--dump", path)
         made = self.json(*NEEDLES)["tasks"][0]
         loaded = self.json("eval", "-m", NANO, "--suite", "items", "--data", path)["tasks"][0]
         self.assertEqual((made["task"], made["items"], made["score"]),
@@ -73,7 +74,7 @@ class Items(Case):
     def test_without_needles_the_suite_fails(self):
         """A score that does not fall when the answer is taken out of the text measures nothing."""
         path = self.folder / "items.jsonl"
-        self.succeeds(*NEEDLES, "--dump", path)
+        self.succeeds(*ITEMS, "--dump", path)
         bare = self.folder / "bare.jsonl"
         with bare.open("w") as out:
             for item in lines(path):
@@ -150,8 +151,8 @@ class Runs(Case):
 
     def test_threads_do_not_matter(self):
         one, two = self.folder / "1.jsonl", self.folder / "2.jsonl"
-        self.succeeds(*NEEDLES, "--threads", "1", "--results", one)
-        self.succeeds(*NEEDLES, "--threads", "2", "--results", two)
+        self.succeeds(*NEEDLES, "--results", one)
+        self.succeeds(*ITEMS, "--threads", "2", "--results", two)
         self.assertEqual(outcomes(one), outcomes(two))
 
     def test_full_disk_keeps_what_is_finished(self):
@@ -266,14 +267,14 @@ class Refused(Case):
         pipe = self.folder / "pipe"
         os.mkfifo(pipe)
         for option in ("--report", "--csv", "--dump"):
-            self.refused(*NEEDLES, option, pipe, says="pipe")
-            self.refused(*NEEDLES, option, self.folder, says="not a file")
+            self.refused(*ITEMS, option, pipe, says="pipe")
+            self.refused(*ITEMS, option, self.folder, says="not a file")
         self.assertTrue(pipe.is_fifo())
 
     def test_no_option_is_ignored(self):
         path = self.file("x", b"x")
         for more in (["--list", "--json"], ["--from", path, "--kv", "bf16"], ["--compare", path, path, "--csv", "c"],
-                     [*NEEDLES[1:], "--dump", "d", "--json"], [*NEEDLES[1:], "--dump", "d", "--results", "r"],
+                     [*ITEMS[1:], "--dump", "d", "--json"], [*ITEMS[1:], "--dump", "d", "--results", "r"],
                      [*NEEDLES[1:], "--table", "--json"], [*NEEDLES[1:], "--max-context", "100"],
                      [*NEEDLES[1:], "--prompts", path], [*NEEDLES[1:], "--squad", path],
                      [*NEEDLES[1:], "--passkeys", "3"], [*NEEDLES[1:], "--score-tokens", "3"],
@@ -291,11 +292,11 @@ class Refused(Case):
     def test_places_that_cannot_be_written(self):
         self.refused(*NEEDLES, "--report", "/no/such/folder/r.html", says="/no/such/folder")
         self.refused(*NEEDLES, "--results", "/no/such/folder/r.jsonl", says="/no/such/folder")
-        self.refused(*NEEDLES, "--dump", "/no/such/folder/r.jsonl", says="/no/such/folder")
+        self.refused(*ITEMS, "--dump", "/no/such/folder/r.jsonl", says="/no/such/folder")
         self.refused(*NEEDLES, "--results", self.folder, says=str(self.folder))
 
     def test_numbers(self):
-        self.refused(*NEEDLES[:-1], "0", says="--samples")
+        self.refused(*ITEMS[:-1], "0", says="--samples")
         self.refused("eval", "--depths", "2", says="--depths")
         self.refused(*NEEDLES, "--seed", "-1", says="--seed")
         self.refused(*NEEDLES, "--query-aware", "2", says="--query-aware")

@@ -19,14 +19,14 @@ Status Append(const Tokenizer& tokenizer, std::string_view text, bool add_specia
   return {};
 }
 
-// The model's own begin-of-text, unless the template writes it.
+// The template's beginning, and before it the model's own begin-of-text unless the template writes
+// it. What the model wants behind a text stays away.
 Result<std::vector<int32_t>> Beginning(const Tokenizer& tokenizer, const TemplateParts& parts) {
-  std::vector<int32_t> tokens;
-  PITH_TRY(Append(tokenizer, parts.before, true, true, &tokens));
+  PITH_ASSIGN(std::vector<int32_t> tokens, tokenizer.Tokenize(parts.before, false, true));
+  PITH_ASSIGN(const std::vector<int32_t> special, tokenizer.Tokenize("", true, false));
   const int32_t bos = tokenizer.bos();
-  if (tokens.size() > 1 && bos >= 0 && tokens[0] == bos && tokens[1] == bos) {
-    tokens.erase(tokens.begin());
-  }
+  const bool wants_bos = !special.empty() && special.front() == bos;
+  if (wants_bos && (tokens.empty() || tokens.front() != bos)) tokens.insert(tokens.begin(), bos);
   return tokens;
 }
 
