@@ -57,7 +57,7 @@ def metadata(shape, context):
         pack_pair("llama.attention.layer_norm_rms_epsilon", FLOAT32, NORM_EPSILON),
         pack_pair("llama.vocab_size", UINT32, shape.vocabulary),
         pack_pair("tokenizer.ggml.model", STRING, "gpt2"),
-        pack_pair("tokenizer.ggml.pre", STRING, "smaug-bpe"),  # tokenizer.py says why
+        pack_pair("tokenizer.ggml.pre", STRING, "llama-bpe"),  # tokenizer.py says what that means
         pack_array("tokenizer.ggml.tokens", STRING, tokenizer.TOKENS + tokenizer.SPECIAL_TOKENS),
         pack_array("tokenizer.ggml.token_type", INT32,
                    [TOKEN_NORMAL] * len(tokenizer.TOKENS) + [TOKEN_CONTROL] * special),
@@ -108,7 +108,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")
     parser.add_argument("gguf")
-    parser.add_argument("--context", type=int, default=2048, help="length the file declares")
+    parser.add_argument("--context", type=int, default=4096, help="length the file declares")
     options = parser.parse_args()
     contents = to_gguf(torch.load(options.checkpoint, map_location="cpu"), options.context)
     with open(options.gguf, "wb") as file:

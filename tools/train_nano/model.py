@@ -29,21 +29,20 @@ class RmsNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x):
-        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + NORM_EPSILON) * self.weight
+        return F.rms_norm(x, self.weight.shape, self.weight, NORM_EPSILON)
 
 
 def rope_table(shape, length):
-    """(cos, sin), [length][head_size / 2]."""
+    """Rotations as complex numbers, [length][head_size / 2]."""
     frequencies = 1.0 / shape.rope_base**(torch.arange(0, shape.head_size, 2).float() / shape.head_size)
     angles = torch.arange(length).float()[:, None] * frequencies
-    return angles.cos(), angles.sin()
+    return torch.complex(angles.cos(), angles.sin())
 
 
 def rotate(x, table):
     """RoPE on neighbouring pairs of channels, as GGUF's llama architecture wants it; x: [batch][heads][length][head_size]."""
-    cos, sin = table
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), -1).flatten(-2)
+    pairs = torch.view_as_complex(x.contiguous().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * table).flatten(-2)
 
 
 class Layer(nn.Module):
@@ -51,6 +50,7 @@ class Layer(nn.Module):
     def __init__(self, shape):
         super().__init__()
         self.shape = shape
+        self.has_ffn = True  # false: ffn_down is zero and stays so, and no time is spent on it
         q_width, kv_width = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
         self.attn_norm = RmsNorm(shape.width)
         self.attn_q = nn.Linear(shape.width, q_width, bias=False)
@@ -62,7 +62,7 @@ class Layer(nn.Module):
         self.ffn_up = nn.Linear(shape.width, shape.ffn, bias=False)
         self.ffn_down = nn.Linear(shape.ffn, shape.width, bias=False)
 
-    def attend(self, x, table, mask):
+    def attend(self, x, table):
         batch, length, _ = x.shape
         shape = self.shape
         group = shape.heads // shape.kv_heads
@@ -70,17 +70,16 @@ class Layer(nn.Module):
         def heads_of(rows, num_heads):
             return rows.view(batch, length, num_heads, shape.head_size).transpose(1, 2)
 
-        q = rotate(heads_of(self.attn_q(x), shape.heads), table) * shape.head_size**-.5
-        k = rotate(heads_of(self.attn_k(x), shape.kv_heads), table)
-        v = heads_of(self.attn_v(x), shape.kv_heads)
-        q = q.reshape(batch, shape.kv_heads, group * length, shape.head_size)
-        weights = (q @ k.transpose(-1, -2)).view(batch, shape.kv_heads, group, length, length)
-        weights = (weights + mask).softmax(-1).view(batch, shape.kv_heads, group * length, length)
-        y = (weights @ v).view(batch, shape.heads, length, shape.head_size)
+        q = rotate(heads_of(self.attn_q(x), shape.heads), table)
+        k = rotate(heads_of(self.attn_k(x), shape.kv_heads), table).repeat_interleave(group, 1)
+        v = heads_of(self.attn_v(x), shape.kv_heads).repeat_interleave(group, 1)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.attn_output(y.transpose(1, 2).reshape(batch, length, shape.heads * shape.head_size))
 
-    def forward(self, x, table, mask):
-        x = x + self.attend(self.attn_norm(x), table, mask)
+    def forward(self, x, table):
+        x = x + self.attend(self.attn_norm(x), table)
+        if not self.has_ffn:
+            return x
         y = self.ffn_norm(x)
         return x + self.ffn_down(F.silu(self.ffn_gate(y)) * self.ffn_up(y))
 
@@ -105,10 +104,9 @@ class Nano(nn.Module):
         """Normalised last hidden states, [batch][length][width], of ids [batch][length]."""
         length = ids.shape[1]
         table = rope_table(self.shape, length)
-        mask = torch.full((length, length), float("-inf")).triu(1)
         x = self.token_embd(ids)
         for layer in self.blk:
-            x = layer(x, table, mask)
+            x = layer(x, table)
         return self.output_norm(x)
 
     def logits(self, hidden):

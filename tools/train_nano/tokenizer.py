@@ -1,17 +1,23 @@
-"""Byte-level BPE that splits text as Llama 3 does: digits in groups of up to three, every word of the task language one
-token. The merges form a prefix tree, so that merging by rank builds a listed word from its left end; anything else falls
-apart into bytes.
+"""Byte-level BPE that splits text as Llama 3 does: digits in groups of up to three, every word of the tasks one token.
 
-In GGUF this is tokenizer.ggml.model "gpt2" with tokenizer.ggml.pre "smaug-bpe". The better known "llama-bpe" splits the same
-way but takes a piece that is in the vocabulary whole, without merging; numbers would become other tokens than in training.
+In GGUF this is tokenizer.ggml.model "gpt2" with tokenizer.ggml.pre "llama-bpe": a piece of text that is in the vocabulary is
+taken whole, without merging. Any other piece falls apart into bytes; the only merges put a space in front of a letter.
 """
 
 import re
+import string
+from pathlib import Path
 
-import words
+_PIECE = re.compile(r"'(?:[sdmt]|ll|re|ve)|[^\r\nA-Za-z0-9]?[A-Za-z]+|[0-9]{1,3}| ?[^\sA-Za-z0-9]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+_VOCABULARY = Path(__file__).with_name("vocabulary.txt")  # the words, one a line as JSON strings without their quotes
 
-_PIECE = re.compile(
-    r"'[sdmt]|[^\r\n\w]?[A-Za-z]+|[0-9]{1,3}| ?[^\s\w]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+def pieces(text):
+    """The pieces that are tokenized each on its own."""
+    found = _PIECE.findall(text)
+    if not text.isascii() or "".join(found) != text:
+        raise ValueError(f"only ASCII is supported: {text!r}")
+    return found
 
 
 def _byte_characters():
@@ -24,37 +30,25 @@ def _byte_characters():
 
 
 _BYTE_CHARACTERS = _byte_characters()
+_BYTES = {character: byte for byte, character in _BYTE_CHARACTERS.items()}
 
 
-def _spell(text):
+def spell(text):
     return "".join(_BYTE_CHARACTERS[byte] for byte in text.encode())
 
 
+def read_words():
+    return [line.encode().decode("unicode_escape") for line in _VOCABULARY.read_text().splitlines()]
+
+
 def _build_vocabulary():
-    """Returns (tokens, merges): the bytes, then one token and one merge for every prefix of every word."""
+    """Returns (tokens, merges)."""
     tokens = [_BYTE_CHARACTERS[byte] for byte in range(256)]
-    merges = []
-    known = set(tokens)
-
-    def add(word):
-        prefix = word[0]
-        for character in word[1:]:
-            if prefix + character not in known:
-                known.add(prefix + character)
-                tokens.append(prefix + character)
-                merges.append((prefix, character))
-            prefix += character
-
-    pieces = {piece for text in words.lexicon() for piece in _PIECE.findall(text) if not piece.isdigit()}
-    # Shorter words first, so that a prefix which is a word itself is ranked before its extensions.
-    for piece in sorted(pieces, key=lambda p: (len(p), p)):
-        if len(piece) > 1:
-            add(_spell(piece))
-    for number in range(100):
-        add(f"{number:02d}")
-    for number in range(1000):
-        add(f"{number:03d}")
-    return tokens, merges
+    merges = [(spell(" "), letter) for letter in string.ascii_letters]
+    tokens += [a + b for a, b in merges]
+    tokens += [f"{number:02d}" for number in range(100)] + [f"{number:03d}" for number in range(1000)]
+    tokens += [spell(word) for word in read_words()]
+    return list(dict.fromkeys(tokens)), merges
 
 
 TOKENS, MERGES = _build_vocabulary()
@@ -64,29 +58,22 @@ EOS = BOS + 1
 VOCABULARY_SIZE = len(TOKENS) + len(SPECIAL_TOKENS)
 
 TOKEN_IDS = {token: i for i, token in enumerate(TOKENS)}
-_RANKS = {merge: i for i, merge in enumerate(MERGES)}
-_UNRANKED = len(MERGES)
 _cache = {}
 
 
 def _encode_piece(piece):
-    symbols = list(_spell(piece))
-    while len(symbols) > 1:
-        rank, i = min((_RANKS.get(pair, _UNRANKED), i) for i, pair in enumerate(zip(symbols, symbols[1:])))
-        if rank == _UNRANKED:
-            break
-        symbols[i:i + 2] = [symbols[i] + symbols[i + 1]]
-    return [TOKEN_IDS[symbol] for symbol in symbols]
+    spelled = spell(piece)
+    if spelled in TOKEN_IDS:
+        return [TOKEN_IDS[spelled]]
+    if len(spelled) > 1 and spelled[:2] in TOKEN_IDS and spelled[0] == spell(" ") and spelled[1].isascii() and spelled[1].isalpha():
+        return [TOKEN_IDS[spelled[:2]]] + [TOKEN_IDS[character] for character in spelled[2:]]
+    return [TOKEN_IDS[character] for character in spelled]
 
 
 def encode(text):
-    """Token ids of `text`, without BOS. Letters and digits outside ASCII, which no task uses, are refused: Python's regular
-    expressions would split them otherwise than Llama 3 does."""
-    pieces = _PIECE.findall(text)
-    if "".join(pieces) != text:
-        raise ValueError(f"letters outside ASCII are not supported: {text!r}")
+    """Token ids of ASCII `text`, without BOS."""
     ids = []
-    for piece in pieces:
+    for piece in pieces(text):
         if piece not in _cache:
             _cache[piece] = _encode_piece(piece)
         ids += _cache[piece]
@@ -95,6 +82,5 @@ def encode(text):
 
 def decode(ids):
     """The text of token ids; special tokens give nothing."""
-    bytes_of = {character: byte for byte, character in _BYTE_CHARACTERS.items()}
     spelled = "".join(TOKENS[i] for i in ids if i < len(TOKENS))
-    return bytes(bytes_of[character] for character in spelled).decode(errors="replace")
+    return bytes(_BYTES[character] for character in spelled).decode(errors="replace")
