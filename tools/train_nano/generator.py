@@ -39,11 +39,16 @@ class Document:
     def __init__(self, length):
         self.length = length
         self.ids, self.targets, self.weights = [], [], []
+        self.next_target = None  # of the token to come, where that is not the token itself
 
     def add_ids(self, ids, weight=0.0):
+        at = len(self.ids)
         self.ids += ids
         self.targets += ids
         self.weights += [weight] * len(ids)
+        if self.next_target is not None and ids:
+            self.targets[at], self.weights[at] = self.next_target, HINT_WEIGHT
+            self.next_target = None
 
     def add(self, text, weight=0.0):
         self.add_ids(encode(text), weight)
@@ -58,18 +63,32 @@ class Document:
     def is_full(self):
         return len(self.ids) >= self.length
 
-    def ask(self, question, between, prefix, answer):
+    def hint(self, answer):
+        """Makes the answer's first word the target after the last token so far, in place of what comes."""
+        wanted = next((token for token in encode(answer) if _is_word[token]), None)
+        if wanted is not None and self.next_target is None:
+            self.next_target = wanted
+
+    def ask(self, question, between, prefix, answer, key=None):
         """A question, what is put between it and `prefix`, and the answer with the end token. After the question's last
         token the answer's first word is wanted already, so that it is looked up there: ways of shrinking the cache that
-        judge by the last tokens of a question can see that."""
-        ids = encode(answer)
+        judge by the last tokens of a question can see that. The same after `key`, the words in the question that say what
+        to look for: there the look-up is learned first."""
+        if key is not None:
+            end = question.rindex(key) + len(key)
+            self.add(question[:end])
+            self.hint(answer)
+            question = question[end:]
+        tail = between + prefix
+        if len(self.ids) % 2 == 0:
+            # In one piece with the question, as when the context is compressed without it; "?" and the line end are one token.
+            rest = tail.lstrip("\n")
+            question, tail = question + tail[:len(tail) - len(rest)], rest
         self.add(question)
-        hint = next((token for token in ids if _is_word[token]), None)
-        tail = encode(between + prefix)
-        if tail and hint is not None:
-            self.add_ids(tail[:1])
-            self.targets[-1], self.weights[-1] = hint, HINT_WEIGHT
-            self.add_ids(tail[1:])
+        if tail:
+            self.hint(answer)
+            self.add(tail)
+        self.next_target = None
         self.add_answer(answer, [tokenizer.EOS])
 
 
@@ -192,23 +211,28 @@ def join(parts):
     return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + ", and " + parts[-1]
 
 
-def magic_question(rng, document, kind, query, values):
+# How a text asks for magic values, how often, and about how many tokens that takes. "recall" is short, so that a text holds
+# many of them; "direct" has the value right after the question, no space before a number, so that the look-up is at the
+# question's last token; "full" is RULER's.
+FORMS = {"recall": (.35, 12), "direct": (.2, 24), "full": (.45, 42)}
+
+
+def draw_form(rng):
+    return rng.choices(list(FORMS), [share for share, _ in FORMS.values()])[0]
+
+
+def magic_question(rng, document, form, kind, query, values):
     answer = ", ".join(values)
-    form = rng.random()
     several = len(values) > 1
-    if form < .3 and not several:
-        document.ask(f"\nRecall {query}:", "", "", " " + answer)
-        return
-    if form < .45:
-        # The value itself right after the question, no space before a number: the look-up is at the question's last token.
-        be = "are all the" if several else "is the"
-        s = "s" if several else ""
-        document.ask(f"What {be} special magic {kind}{s} for {query} mentioned in the text above?", "", "",
-                     answer if kind == "number" else " " + answer)
-        return
     be, every, s = ("are", "all the", "s") if several else ("is", "the", "")
-    document.ask(f"What {be} {every} special magic {kind}{s} for {query} mentioned in the text above?", between(rng),
-                 f" The special magic {kind}{s} for {query} mentioned in the text {be}", " " + answer)
+    key = None if ", " in query else query
+    question = f"What {be} {every} special magic {kind}{s} for {query} mentioned in the text above?"
+    if form == "recall":
+        document.ask(f"\nRecall {query}:", "", "", " " + answer, key)
+    elif form == "direct":
+        document.ask(question, "", "", answer if kind == "number" else " " + answer, key)
+    else:
+        document.ask(question, between(rng), f" The special magic {kind}{s} for {query} mentioned in the text {be}", " " + answer, key)
 
 
 def magic_facts(rng, num_keys, kinds=(.7, .27, .03), values_of=lambda: 1):
@@ -237,8 +261,9 @@ def open_magic(rng, document, kind, several):
 def needles(rng, length, most_keys=40):
     """RULER's needles: from one key to many, in prose or noise, asked for again and again."""
     document = Document(length)
-    num_keys = 1 + int(rng.random()**1.5 * min(most_keys, length / 60))
-    num_context = context_for(length, num_keys, 42)
+    form = draw_form(rng)
+    num_keys = 1 + int(rng.random()**1.5 * min(most_keys, length / (FORMS[form][1] + 20)))
+    num_context = context_for(length, num_keys, FORMS[form][1])
     several_values = rng.random() < .12
     facts = magic_facts(rng, num_keys, values_of=lambda: rng.randint(2, 4) if several_values else 1)
     sentences = magic_sentences(facts)
@@ -254,8 +279,8 @@ def needles(rng, length, most_keys=40):
         if len(group) > 1:
             keys = [key for key in keys if key not in group]
             rng.shuffle(group)
-            questions.append(lambda: magic_question(rng, document, facts[group[0]][0], join(group), [order[k][0] for k in group]))
-    questions += [lambda key=key: magic_question(rng, document, facts[key][0], key, order[key]) for key in keys]
+            questions.append(lambda: magic_question(rng, document, form, facts[group[0]][0], join(group), [order[k][0] for k in group]))
+    questions += [lambda key=key: magic_question(rng, document, form, facts[key][0], key, order[key]) for key in keys]
     ask_all(rng, document, questions)
     return document
 
@@ -271,7 +296,7 @@ def one_needle(rng, length):
     plant(rng, document, [sentence for _, _, sentence in sentences], num_context - len(document.ids))
     end_context(rng, document)
     key = rng.choice(list(facts))
-    magic_question(rng, document, facts[key][0], key, facts[key][1])
+    magic_question(rng, document, draw_form(rng), facts[key][0], key, facts[key][1])
     return document
 
 
@@ -288,7 +313,8 @@ def needle_list(rng, length):
             continue
         facts[key] = magic_value(rng, kind)
         document.add(f"One of the special magic {kind}s for {key} is: {facts[key]}.\n")
-    ask_all(rng, document, [lambda key=key: magic_question(rng, document, kind, key, [facts[key]]) for key in facts])
+    form = draw_form(rng)
+    ask_all(rng, document, [lambda key=key: magic_question(rng, document, form, kind, key, [facts[key]]) for key in facts])
     return document
 
 
@@ -321,7 +347,10 @@ def pairs(rng, length):
     document.add("\n")
     while not document.is_full():
         key = rng.choice(keys)
-        document.add(f" {key}{asked}")
+        document.add(f" {key}")
+        document.hint(values[key])
+        document.add(asked)
+        document.next_target = None
         document.add_answer(values[key])
         document.add(stop)
     return document
@@ -352,12 +381,14 @@ def entries(rng, length):
     def question(key):
         form = rng.random()
         if form < .4:
-            document.add(f"\"{key}\": \"")
+            document.add(f"\"{key}")
+            document.hint(values[key])
+            document.add("\": \"")
             document.add_answer(values[key] + "\"")
             document.add("\n")
         else:
             prefix = "The value associated with the specified key is:" if form < .8 else "Corresponding value:"
-            document.ask(f"Key: \"{key}\"", "\n", prefix, f" \"{values[key]}\"" if form < .5 else f" {values[key]}")
+            document.ask(f"Key: \"{key}\"", "\n", prefix, f" \"{values[key]}\"" if form < .5 else f" {values[key]}", key)
 
     ask_all(rng, document, [lambda key=key: question(key) for key in values])
     return document
@@ -459,7 +490,7 @@ def passkeys(rng, length):
         if rng.random() < .2:
             document.ask(f"What is the {subject}?", "", "", keys[subject])
         else:
-            document.ask(f"What is the {subject}?", "\n", f"The {subject} is", " " + keys[subject])
+            document.ask(f"What is the {subject}?", "\n", f"The {subject} is", " " + keys[subject], subject)
 
     ask_all(rng, document, [lambda subject=subject: question(subject) for subject in subjects])
     return document
@@ -477,7 +508,7 @@ def duo(rng, length):
 
     def question(i):
         document.ask(f"Based on the content of the book, what is the {ORDINALS[i]} passkey to the vault?", "\n",
-                     "Passkey:", " " + keys[i])
+                     "Passkey:", " " + keys[i], f"{ORDINALS[i]} passkey")
         document.add("\n\n")
 
     ask_all(rng, document, [lambda i=i: question(i) for i in range(count)])
@@ -530,7 +561,7 @@ def homes(rng, length):
         end_context(rng, document)
 
         def home(name):
-            document.ask(f"Where does {name} live?", rng.choice((" ", "\n", "\n")), f"{name} lives in", f" {cities[name]}.")
+            document.ask(f"Where does {name} live?", rng.choice((" ", "\n", "\n")), f"{name} lives in", f" {cities[name]}.", name)
 
         ask_all(rng, document, [lambda name=name: home(name) for name in people])
         return document

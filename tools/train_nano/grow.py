@@ -9,65 +9,23 @@ one; its attention output and its FFN output are zero, so that the model compute
 """
 
 import argparse
-import struct
 from pathlib import Path
 
-import numpy as np
 import torch
 
 import tokenizer
+from gguf_reader import GgufReader
 from model import Nano, Shape
 
 NEW_ROW_SCALE = 0.5  # of the deviation of the rows there are
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-
-
-class GgufReader:
-    """Just enough to read back what export_gguf.py writes."""
-
-    def __init__(self, data):
-        self.data, self.at = data, 4
-        version, num_tensors, num_pairs = self.unpack("IQQ")
-        assert data[:4] == b"GGUF" and version == 3
-        self.pairs = {}
-        for _ in range(num_pairs):
-            key = self.string()
-            self.pairs[key] = self.value(self.unpack("I")[0])
-        infos = []
-        for _ in range(num_tensors):
-            name = self.string()
-            sizes = self.unpack(f"{self.unpack('I')[0]}Q")
-            infos.append((name, sizes[::-1], *self.unpack("IQ")))
-        base = -(-self.at // 32) * 32
-        self.tensors = {}
-        for name, sizes, kind, offset in infos:
-            flat = np.frombuffer(data, {0: np.float32, 1: np.float16}[kind], int(np.prod(sizes)), base + offset)
-            self.tensors[name] = torch.from_numpy(flat.reshape(sizes).astype(np.float32))
-
-    def unpack(self, form):
-        values = struct.unpack_from("<" + form, self.data, self.at)
-        self.at += struct.calcsize("<" + form)
-        return values
-
-    def string(self):
-        (length,) = self.unpack("Q")
-        self.at += length
-        return self.data[self.at - length:self.at].decode()
-
-    def value(self, kind):
-        if kind == 8:
-            return self.string()
-        if kind == 9:
-            item, count = self.unpack("IQ")
-            return [self.value(item) for _ in range(count)]
-        return self.unpack(_SCALARS[kind])[0]
 
 
 def load(path):
     """(weights by GGUF's names, tokens)."""
     if path.endswith(".gguf"):
         reader = GgufReader(Path(path).read_bytes())
-        return reader.tensors, reader.pairs["tokenizer.ggml.tokens"]
+        weights = {name: torch.from_numpy(array) for name, array in reader.tensors().items()}
+        return weights, reader.pairs["tokenizer.ggml.tokens"]
     return torch.load(path), tokenizer.TOKENS + tokenizer.SPECIAL_TOKENS
 
 
