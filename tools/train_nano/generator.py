@@ -264,7 +264,7 @@ def needles(rng, length, most_keys=40):
     form = draw_form(rng)
     num_keys = 1 + int(rng.random()**1.5 * min(most_keys, length / (FORMS[form][1] + 20)))
     num_context = context_for(length, num_keys, FORMS[form][1])
-    several_values = rng.random() < .12
+    several_values = rng.random() < .2
     facts = magic_facts(rng, num_keys, values_of=lambda: rng.randint(2, 4) if several_values else 1)
     sentences = magic_sentences(facts)
     rng.shuffle(sentences)
@@ -274,7 +274,7 @@ def needles(rng, length, most_keys=40):
     order = {key: [value for k, value, _ in sentences if k == key] for key in facts}
     questions = []
     keys = list(facts)
-    if rng.random() < .15 and len(facts) >= 3 and not several_values:
+    if rng.random() < .3 and len(facts) >= 3 and not several_values:
         group = [key for key in keys if facts[key][0] == facts[keys[0]][0]][:4]
         if len(group) > 1:
             keys = [key for key in keys if key not in group]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains the nano model through the phases of curriculum.json and writes a checkpoint now and then. See README.md.
 
-    tools/train_nano/train.py CHECKPOINT --start START.pt --phases FIRST:LAST --minutes M
+    tools/train_nano/train.py nano.pt --start start.pt
 """
 
 import argparse
@@ -22,6 +22,7 @@ MUON_RATE, MUON_MOMENTUM = 0.02, 0.95
 WEIGHT_DECAY = 0.1
 ADAM_RATE = 3e-3
 WARMUP_STEPS = 50
+LAST_FACTOR = 0.02  # what is left of the rate at the end
 OTHER_TOKENS_SHARE = 0.04  # of the tokens that need no recall: as many are looked at
 OTHER_TOKENS_WEIGHT = 0.1
 LOG_STEPS = 25
@@ -63,6 +64,27 @@ class Muon:
                 matrix.mul_(1 - rate * WEIGHT_DECAY).add_(direction, alpha=-rate * max(1, shape[0] / shape[1])**.5)
 
 
+class Curriculum:
+    """Phases one after the other, each for its minutes: the factor on the learning rates, the batches (texts, tokens of a
+    text, share) and the mix of tasks. In the last `decay_minutes` of all the factor falls in a straight line."""
+
+    def __init__(self, path):
+        curriculum = json.loads(Path(path).read_text())
+        self.phases, self.decay_minutes = curriculum["phases"], curriculum["decay_minutes"]
+        self.minutes = sum(phase["minutes"] for phase in self.phases)
+
+    def at(self, minutes):
+        """(phase, factor), or None when the training is over."""
+        if minutes >= self.minutes:
+            return None
+        left = min(1, (self.minutes - minutes) / self.decay_minutes)
+        for phase in self.phases:
+            if minutes < phase["minutes"]:
+                return phase, phase["rate"] * (left + LAST_FACTOR * (1 - left))
+            minutes -= phase["minutes"]
+        return None
+
+
 def make_batch(rng, num_texts, length, mix):
     """(inputs, targets, weights), each [num_texts][length]."""
     texts = [generator.sample(rng, length, mix) for _ in range(num_texts)]
@@ -83,7 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", help="file to write, e.g. nano.pt; the log goes to CHECKPOINT.log")
     parser.add_argument("--start", required=True, help="checkpoint to go on from (grow.py)")
-    parser.add_argument("--curriculum", default=Path(__file__).with_name("curriculum.json"), help="read again every 25 steps")
+    parser.add_argument("--curriculum", default=Path(__file__).with_name("curriculum.json"))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
@@ -91,28 +113,26 @@ def main():
     torch.set_num_threads(1)
     rng = random.Random(options.seed)
     generator.use_prose(options.seed)
+    curriculum = Curriculum(options.curriculum)
     model = load_model(options.start)
     trained = {name: p for name, p in model.named_parameters()
                if not (".ffn_" in name and not model.blk[int(name.split(".")[1])].has_ffn)}
     matrices = [p for name, p in trained.items() if p.dim() == 2 and name != "token_embd.weight"]
     others = [p for name, p in trained.items() if p.dim() != 2 or name == "token_embd.weight"]
     muon = Muon(matrices)
-    adam = torch.optim.AdamW(others, lr=ADAM_RATE, betas=(.9, .98), weight_decay=.0)
+    adam = torch.optim.AdamW(others, lr=ADAM_RATE, betas=(.9, .98), weight_decay=0)
     is_trivial = torch.zeros(tokenizer.VOCABULARY_SIZE, dtype=torch.bool)
-    is_trivial[[tokenizer.TOKEN_IDS[token] for token in TRIVIAL_TOKENS if token in tokenizer.TOKEN_IDS] + [tokenizer.EOS]] = True
+    is_trivial[[tokenizer.TOKEN_IDS[token] for token in TRIVIAL_TOKENS] + [tokenizer.EOS]] = True
 
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
     step = num_tokens = num_answers = num_correct = 0
-    phase, start, window = None, time.time(), time.time()
+    start = time.time()
     with open(options.checkpoint + ".log", "a", encoding="utf-8") as log:
-        while True:
-            if step % LOG_STEPS == 0:
-                phase = json.loads(Path(options.curriculum).read_text())
-                if phase.get("stop") or time.time() > phase["end"]:
-                    break
-            left = (phase["end"] - time.time()) / 60
-            factor = min(1, (step + 1) / WARMUP_STEPS) * phase.get("rate", 1.0) * min(1, max(0, left) / phase["decay_minutes"] + .02)
-            num_texts, length = rng.choices([b[:2] for b in phase["batches"]], [b[2] for b in phase["batches"]])[0]
+        while (now := curriculum.at((time.time() - start) / 60)) is not None:
+            phase, factor = now
+            factor *= min(1, (step + 1) / WARMUP_STEPS)
+            *shapes, shares = zip(*phase["batches"])
+            num_texts, length = rng.choices(list(zip(*shapes)), shares)[0]
             inputs, targets, weights = make_batch(rng, num_texts, length, phase["mix"])
             selected = (weights > 0) | (torch.rand(weights.shape) < OTHER_TOKENS_SHARE)
             logits = model.logits(model.hidden(inputs)[selected])
@@ -134,7 +154,7 @@ def main():
             step += 1
             if step % LOG_STEPS == 0:
                 minutes = (time.time() - start) / 60
-                line = (f"{time.strftime('%H:%M')} {minutes:.1f} min, step {step}, {phase['name']}, loss {loss.item():.3f}, "
+                line = (f"{minutes:.1f} min, step {step}, {phase['name']}, loss {loss.item():.3f}, "
                         f"answers {num_correct / max(1, num_answers):.3f}, {num_tokens / 1e6:.2f} M tokens, rate {factor:.2f}")
                 print(line, flush=True)
                 log.write(line + "\n")
