@@ -7,7 +7,8 @@
 namespace pith {
 namespace {
 
-constexpr const char* kPrompt = "The amber fox crossed the quiet river near the old mill.";
+// The model goes on with this for many tokens before it ends.
+constexpr const char* kPrompt = "The grass is green. The sky is blue. The sun is";
 
 std::unique_ptr<Engine> NanoEngine(uint32_t context = 0) {
   EngineOptions options;

@@ -108,9 +108,9 @@ GgufContextPtr SentencePieceMetadata(int skipped = -1) {
 
 TEST(Tokenizer, NanoTexts_ComeBackByteForByte) {
   const auto tokenizer = Nano();
-  EXPECT_EQ(tokenizer->vocabulary_size(), 3519u);
-  EXPECT_EQ(tokenizer->bos(), 3517);
-  EXPECT_EQ(tokenizer->eos(), 3518);
+  EXPECT_EQ(tokenizer->vocabulary_size(), 7149u);
+  EXPECT_EQ(tokenizer->bos(), 7147);
+  EXPECT_EQ(tokenizer->eos(), 7148);
   std::string all_ascii;
   for (char c = 1; c < 127; ++c) all_ascii += c;
   for (const std::string& text :
@@ -128,22 +128,22 @@ TEST(Tokenizer, AddSpecial_PutsTheBosInFront) {
   const auto tokenizer = Nano();
   const auto plain = tokenizer->Tokenize("The bird", false, false);
   const auto special = tokenizer->Tokenize("The bird", true, false);
-  Tokens expected = {3517};
+  Tokens expected = {7147};
   expected.insert(expected.end(), plain->begin(), plain->end());
   EXPECT_EQ(*special, expected);
-  EXPECT_EQ(tokenizer->Tokenize("", true, false).value(), Tokens{3517});
+  EXPECT_EQ(tokenizer->Tokenize("", true, false).value(), Tokens{7147});
 }
 
 TEST(Tokenizer, ControlTokens_ShownAndReadOnRequestOnly) {
   const auto tokenizer = Nano();
-  EXPECT_EQ(tokenizer->Piece(3518), "");
-  const std::string eos = tokenizer->Piece(3518, true);
+  EXPECT_EQ(tokenizer->Piece(7148), "");
+  const std::string eos = tokenizer->Piece(7148, true);
   EXPECT_FALSE(eos.empty());
-  EXPECT_EQ(tokenizer->Tokenize(eos, false, true).value(), Tokens{3518});
+  EXPECT_EQ(tokenizer->Tokenize(eos, false, true).value(), Tokens{7148});
   EXPECT_GT(tokenizer->Tokenize(eos, false, false)->size(), 1u);
-  EXPECT_TRUE(tokenizer->IsEndOfGeneration(3518));
+  EXPECT_TRUE(tokenizer->IsEndOfGeneration(7148));
   EXPECT_FALSE(tokenizer->IsEndOfGeneration(0));
-  EXPECT_THROW(tokenizer->Piece(3519), std::logic_error);
+  EXPECT_THROW(tokenizer->Piece(7149), std::logic_error);
   EXPECT_THROW(tokenizer->Piece(-1), std::logic_error);
 }
 
@@ -215,7 +215,7 @@ TEST(Tokenizer, NoEosKeyInBpe_NoTokenEndsGeneration) {
   const auto tokenizer = LoadFrom(metadata.get());
   ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().Message();
   EXPECT_EQ((*tokenizer)->eos(), -1);
-  for (int32_t token = 0; token < 3519; ++token) {
+  for (int32_t token = 0; token < 7149; ++token) {
     EXPECT_FALSE((*tokenizer)->IsEndOfGeneration(token)) << token;
   }
 }
@@ -254,7 +254,7 @@ TEST(Tokenizer, DamagedMetadata_RefusedByName) {
        "the vocabulary is empty"},
       {"tokens are numbers",
        [&](auto* m) {
-         set_array(m, "tokenizer.ggml.tokens", std::vector<int32_t>(3519), GGUF_TYPE_INT32);
+         set_array(m, "tokenizer.ggml.tokens", std::vector<int32_t>(7149), GGUF_TYPE_INT32);
        },
        "tokenizer.ggml.tokens"},
       {"duplicate",
@@ -273,17 +273,17 @@ TEST(Tokenizer, DamagedMetadata_RefusedByName) {
        "tokenizer.ggml.token_type"},
       {"float types",
        [&](auto* m) {
-         set_array(m, "tokenizer.ggml.token_type", std::vector<float>(3519), GGUF_TYPE_FLOAT32);
+         set_array(m, "tokenizer.ggml.token_type", std::vector<float>(7149), GGUF_TYPE_FLOAT32);
        },
        "tokenizer.ggml.token_type"},
       {"unknown type",
        [&](auto* m) {
-         set_array(m, "tokenizer.ggml.token_type", std::vector<int32_t>(3519, 9), GGUF_TYPE_INT32);
+         set_array(m, "tokenizer.ggml.token_type", std::vector<int32_t>(7149, 9), GGUF_TYPE_INT32);
        },
        "token 0 has the unknown type 9"},
       {"bytes that are none",
        [&](auto* m) {
-         set_array(m, "tokenizer.ggml.token_type", std::vector<int32_t>(3519, 6), GGUF_TYPE_INT32);
+         set_array(m, "tokenizer.ggml.token_type", std::vector<int32_t>(7149, 6), GGUF_TYPE_INT32);
        },
        "token 0 is said to be a byte"},
       {"short scores",
@@ -293,7 +293,7 @@ TEST(Tokenizer, DamagedMetadata_RefusedByName) {
        "tokenizer.ggml.scores"},
       {"NaN score",
        [&](auto* m) {
-         set_array(m, "tokenizer.ggml.scores", std::vector<float>(3519, NAN), GGUF_TYPE_FLOAT32);
+         set_array(m, "tokenizer.ggml.scores", std::vector<float>(7149, NAN), GGUF_TYPE_FLOAT32);
        },
        "the score of token 0 is not a number"},
       {"no merges", [](auto* m) { gguf_remove_key(m, "tokenizer.ggml.merges"); },
@@ -305,8 +305,8 @@ TEST(Tokenizer, DamagedMetadata_RefusedByName) {
       {"empty merge", [](auto* m) { SetStrings(m, "tokenizer.ggml.merges", {""}); },
        "merge 0 is not two parts"},
       {"BOS out of range",
-       [](auto* m) { gguf_set_val_u32(m, "tokenizer.ggml.bos_token_id", 3519); },
-       "the special token 3519 is not in the vocabulary of 3519 tokens"},
+       [](auto* m) { gguf_set_val_u32(m, "tokenizer.ggml.bos_token_id", 7149); },
+       "the special token 7149 is not in the vocabulary of 7149 tokens"},
       {"negative EOS", [](auto* m) { gguf_set_val_i32(m, "tokenizer.ggml.eos_token_id", -1); },
        "tokenizer.ggml.eos_token_id"},
       {"BOS wanted, none named", [](auto* m) { gguf_remove_key(m, "tokenizer.ggml.bos_token_id"); },

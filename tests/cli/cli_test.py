@@ -207,10 +207,10 @@ class Output(Case):
         self.assertEqual((result["generated_tokens"], result["stop"]), (12, "length"))
         kv = result["kv"]
         self.assertEqual((kv["recipe"], kv["budget"]), ("full", None))
-        # 4 layers of 2 KV heads of 32 + 32 numbers; the last token drawn is not in the cache.
+        # 8 layers of 2 KV heads of 32 + 32 numbers; the last token drawn is not in the cache.
         tokens = result["prompt_tokens"] + 11
-        self.assertEqual((kv["entries"], kv["entries_full"]), (8 * tokens, 8 * tokens))
-        self.assertEqual(kv["bytes_full_f16"], 8 * 64 * 2 * tokens)
+        self.assertEqual((kv["entries"], kv["entries_full"]), (16 * tokens, 16 * tokens))
+        self.assertEqual(kv["bytes_full_f16"], 16 * 64 * 2 * tokens)
         self.assertGreaterEqual(kv["bytes"], kv["bytes_full_f16"])
         self.assertLessEqual(kv["bytes"], 1.2 * kv["bytes_full_f16"])
         self.assertGreaterEqual(kv["bytes_allocated"], kv["bytes_full_f16"])
@@ -330,7 +330,7 @@ class Output(Case):
 
 
 class Sessions(Case):
-    OPTIONS = ["-m", NANO, "--temp", "0.9", "--repeat-penalty", "1.2", "--ignore-eos"]
+    OPTIONS = ["-m", NANO, "--temp", "1.5", "--repeat-penalty", "1.2", "--ignore-eos"]
 
     def saved(self):
         path = self.folder / "session"
@@ -466,12 +466,12 @@ class Pages(Case):
 
     def test_inspect(self):
         result = self.json("inspect", NANO, "--fit", "1GiB")
-        self.assertEqual((result["layers"], result["width"], result["kv_heads"]), (4, 128, 2))
-        self.assertEqual(result["cache_bytes_per_token"]["f16"], 4 * 2 * 64 * 2)
-        self.assertEqual(result["cache_bytes_per_token"]["f32"], 4 * 2 * 64 * 4)
+        self.assertEqual((result["layers"], result["width"], result["kv_heads"]), (8, 128, 2))
+        self.assertEqual(result["cache_bytes_per_token"]["f16"], 8 * 2 * 64 * 2)
+        self.assertEqual(result["cache_bytes_per_token"]["f32"], 8 * 2 * 64 * 4)
         fit = result["fit"][0]
         self.assertEqual(fit["memory_bytes"], 1 << 30)
-        self.assertEqual(fit["tokens"]["f16"], ((1 << 30) - result["weight_bytes"]) // 1024)
+        self.assertEqual(fit["tokens"]["f16"], ((1 << 30) - result["weight_bytes"]) // 2048)
         for page in (self.succeeds("inspect", NANO), self.succeeds("inspect", NANO, "--tensors"),
                      self.succeeds("inspect", NANO, "--keys")):
             for line in page.splitlines():

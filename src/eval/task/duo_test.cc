@@ -86,7 +86,7 @@ TEST(Duo, AllQuestions_KeepTheLengthWithTheirAnswersAndStandInOrder) {
 }
 
 TEST(Duo, TooManyPasskeys_ErrorNamesNumbersThatFit) {
-  TaskRequest request = NanoRequest(700, 1);
+  TaskRequest request = NanoRequest(500, 1);
   request.settings.passkeys = 10;
   request.settings.passkey_words = 32;
   const auto items = TryItems("duo/passkey", request);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "eval/task/fit.h"
 #include "eval/task/ruler.h"
 
 namespace pith {
@@ -58,8 +59,9 @@ void AddPositions(const TaskRequest& request, RulerDraft& draft) {
                          static_cast<double>(item.context.size() - draft.haystack);
   }
   if (draft.answer != std::string::npos) {
+    // Of the token that holds its first byte: the space in front may belong to it.
     item.meta["token_position_answer"] =
-        request.Count(std::string_view(item.context).substr(0, draft.answer));
+        TokenSpan(request, item.context, draft.answer, draft.answer + 1).first;
   }
 }
 
