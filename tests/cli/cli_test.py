@@ -505,7 +505,7 @@ class Pages(Case):
         for recipe in ("snapkv", "adakv + f32", "score=streaming"):
             kv = kept(recipe, "--kv-budget", "100")
             self.assertEqual((kv["recipe"], kv["budget"]), (recipe.replace("+ f32", "+ store=f32"), "100"))
-            self.assertEqual(kv["entries"], 8 * 100)
+            self.assertEqual(kv["entries"], 16 * 100)
             self.assertLess(kv["bytes_allocated"], kept("full")["bytes_allocated"] / 2)
         for budget in ("1e9", "0", "-5", "7%%"):
             self.refused("run", "-m", NANO, "-p", "x", "--kv", "snapkv", "--kv-budget", budget, says="budget")
