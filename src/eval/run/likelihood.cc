@@ -98,7 +98,8 @@ RecordedLikelihood LikelihoodSums::Finish() const {
 
 Result<RecordedLikelihood> ScoreText(Engine& engine, Sequence& sequence,
                                      std::span<const float> logits, std::span<const int32_t> scored,
-                                     ReferenceDistributions* reference) {
+                                     ReferenceDistributions* reference,
+                                     const std::atomic<bool>* interrupted) {
   const size_t vocabulary = logits.size();
   const bool fill = reference != nullptr && reference->log_probabilities.empty();
   if (fill) {
@@ -114,6 +115,7 @@ Result<RecordedLikelihood> ScoreText(Engine& engine, Sequence& sequence,
   std::vector<float> own(vocabulary);
   LikelihoodSums sums;
   for (size_t i = 0; i < scored.size(); ++i) {
+    if (interrupted != nullptr && *interrupted) return Failure("interrupted");
     LogSoftmax(logits, own);
     std::span<float> kept;
     if (reference != nullptr) {

@@ -1,6 +1,7 @@
 // Perplexity and divergence: a text scored token by token after a compressed context.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -39,9 +40,11 @@ class LikelihoodSums {
 
 // Feeds `scored` one token at a time, as in decoding, and scores each; the first is scored by
 // `logits`, those of the context's last token. With `reference` empty of numbers, it is filled;
-// else the divergence from it is measured. `reference` may be null.
+// else the divergence from it is measured. `reference` may be null. Fails with "interrupted" when
+// *interrupted becomes true.
 Result<RecordedLikelihood> ScoreText(Engine& engine, Sequence& sequence,
                                      std::span<const float> logits, std::span<const int32_t> scored,
-                                     ReferenceDistributions* reference);
+                                     ReferenceDistributions* reference,
+                                     const std::atomic<bool>* interrupted = nullptr);
 
 }  // namespace pith

@@ -172,6 +172,7 @@ Result<EvalRunner::Question> EvalRunner::Prepare(const EvalSet& set, const Item&
 Status EvalRunner::Run(const EvalSet& set, ResultLog* log,
                        const std::function<void(size_t)>& progress,
                        const std::atomic<bool>* interrupted) {
+  interrupted_ = interrupted;
   std::vector<Question> questions;  // to one context
   const auto ask = [&]() -> Status {
     PITH_TRY(RunContext(questions, log));
@@ -180,7 +181,7 @@ Status EvalRunner::Run(const EvalSet& set, ResultLog* log,
     return {};
   };
   for (const Item& item : set.items) {
-    if (interrupted != nullptr && *interrupted) return Failure("interrupted");
+    if (Interrupted()) return Failure("interrupted");
     PITH_ASSIGN(Question question, Prepare(set, item, *log));
     if (!questions.empty() && question.prompt.context != questions.front().prompt.context) {
       PITH_TRY(ask());
@@ -208,7 +209,8 @@ Status EvalRunner::RunGroup(const std::vector<size_t>& group, std::vector<Questi
   Reading reading;
   reading.shared = group.size() > 1 || questions.size() > 1;
   const auto begin = Clock::now();
-  PITH_ASSIGN(const auto logits, engine_->Feed(context, questions.front().prompt.context));
+  PITH_ASSIGN(const auto logits, engine_->Feed(context, questions.front().prompt.context,
+                                               [this](size_t, size_t) { return !Interrupted(); }));
   reading.prefill_ms = MsSince(begin);
   reading.logits.assign(logits.begin(), logits.end());
   for (const size_t recipe : group) {
@@ -261,8 +263,9 @@ Result<ItemRecord> EvalRunner::Ask(Question& question, size_t recipe, Sequence s
   record.compress_ms = reading.compress_ms;
   record.shared_prefill = reading.shared;
   if (AsksLikelihood(item)) {
-    PITH_ASSIGN(record.likelihood, ScoreText(*engine_, sequence, reading.logits,
-                                             question.prompt.scored, &question.reference));
+    PITH_ASSIGN(record.likelihood,
+                ScoreText(*engine_, sequence, reading.logits, question.prompt.scored,
+                          &question.reference, interrupted_));
     // The context's logits give the first token. The time per token is left out: most of it would
     // be that of the scoring.
     record.first_token_ms = reading.prefill_ms + reading.compress_ms;
@@ -286,7 +289,9 @@ Status EvalRunner::Answer(const Question& question, Sequence& sequence, ItemReco
   SamplerOptions greedy;
   greedy.temperature = 0;
   PITH_ASSIGN(Sampler sampler, Sampler::Create(greedy));
-  PITH_ASSIGN(const Generation generation, Generate(*engine_, sequence, sampler, logits, options));
+  PITH_ASSIGN(const Generation generation,
+              Generate(*engine_, sequence, sampler, logits, options, {}, interrupted_));
+  if (generation.stop == StopReason::kInterrupt) return Failure("interrupted");
   record->generated_tokens = generation.tokens.size();
   record->stop = StopReasonName(generation.stop);
   record->decode_ms = generation.decode_ms;

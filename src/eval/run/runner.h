@@ -72,7 +72,10 @@ class EvalRunner {
                          const Reading& reading);
   Status Answer(const Question& question, Sequence& sequence, ItemRecord* record);
 
+  bool Interrupted() const { return interrupted_ != nullptr && *interrupted_; }
+
   Engine* engine_ = nullptr;
+  const std::atomic<bool>* interrupted_ = nullptr;
   EvalSettings settings_;
   TemplateParts parts_;
   std::string model_identity_;
