@@ -4,14 +4,25 @@
 #include "method/method.h"
 
 // One row per method: the function that its file defines.
-#define PITH_METHODS(ROW)                                                                 \
-  ROW(FullMethod)                                                                         \
-  ROW(TopMethod)                                                                          \
-  ROW(WhenMethod)                                                                         \
-  ROW(StreamingMethod)                                                                    \
-  ROW(RandomMethod) ROW(KnormMethod) ROW(KeyDiffMethod) ROW(SnapKvMethod) ROW(TovaMethod) \
-      ROW(H2oMethod) ROW(A2sfMethod) ROW(VatpMethod) ROW(LagKvMethod) ROW(ChunkKvMethod)  \
-          ROW(PyramidKvMethod) ROW(AdaKvMethod)
+// clang-format off: it does not come to rest on this list
+#define PITH_METHODS(ROW) \
+  ROW(FullMethod)         \
+  ROW(TopMethod)          \
+  ROW(WhenMethod)         \
+  ROW(StreamingMethod)    \
+  ROW(RandomMethod)       \
+  ROW(KnormMethod)        \
+  ROW(KeyDiffMethod)      \
+  ROW(SnapKvMethod)       \
+  ROW(TovaMethod)         \
+  ROW(H2oMethod)          \
+  ROW(A2sfMethod)         \
+  ROW(VatpMethod)         \
+  ROW(LagKvMethod)        \
+  ROW(ChunkKvMethod)      \
+  ROW(PyramidKvMethod)    \
+  ROW(AdaKvMethod)
+// clang-format on
 
 namespace pith {
 
