@@ -4,13 +4,10 @@
 #include <string_view>
 #include <vector>
 
+#include "eval/task/noise.h"
 #include "eval/task/task.h"
 
 namespace pith {
-
-// The filler that passkey tasks repeat.
-inline constexpr std::string_view kNoiseLine =
-    "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
 
 // infinite_noise.cc: "infinite/passkey", "infinite/number_string", "infinite/landmark".
 Result<std::vector<Item>> GeneratePasskey(const TaskInfo& task, const TaskRequest& request);

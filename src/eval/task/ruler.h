@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "base/status.h"
+#include "eval/task/noise.h"
 #include "eval/task/task.h"
 
 namespace pith {
@@ -48,10 +49,6 @@ Result<std::vector<Item>> RulerSamples(const TaskInfo& task, const TaskRequest& 
 // The largest N in [minimum, limit] that fits (limit 0: none), where larger ones fit ever less;
 // 0 if the minimum does not.
 uint32_t LargestFit(uint32_t minimum, uint32_t limit, const std::function<bool(uint32_t)>& fits);
-
-// The line that noise haystacks repeat. A constant of the benchmark.
-inline constexpr const char* kNoiseLine =
-    "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
 
 // The families, one file each. `task` and `request` must outlive what they return.
 Result<RulerFamily> NiahFamily(const TaskInfo& task, const TaskRequest& request);

@@ -251,7 +251,7 @@ TEST(RulerNiah, Noise_LinesAndNeedleOnLinesOfTheirOwn) {
   const Item item = Items("ruler/niah_single_1", NanoRequest(1024, 1))[0];
   EXPECT_EQ(CountOf(item.context, std::string(kNoiseLine) + "\n"), item.meta["size"]);
   EXPECT_EQ(CountOf(item.context, "\nOne of the special magic numbers for "), 1u);
-  EXPECT_EQ(CountOf(item.context, item.answers[0] + ".\n" + kNoiseLine), 1u);
+  EXPECT_EQ(CountOf(item.context, item.answers[0] + ".\n" + std::string(kNoiseLine)), 1u);
 }
 
 TEST(RulerVt, Chain_LeadsFromTheValueToAllAnswers) {
