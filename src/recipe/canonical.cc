@@ -76,7 +76,7 @@ std::string CanonicalText(const Plan& plan) {
   const std::vector<const PartUse*> uses = Uses(plan);
   const auto preset = std::ranges::find_if(
       AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
-  const std::string text =
+  std::string text =
       preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
   if (plan.key_form != plan.value_form) {
     return text +

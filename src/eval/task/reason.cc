@@ -23,6 +23,7 @@ Result<std::vector<Item>> GenerateStories(const TaskInfo& task, const TaskReques
     std::sort(depths.begin(), depths.end());
     const auto make = [&](const Passage& passage) {
       std::vector<Needle> needles;
+      needles.reserve(depths.size());
       for (size_t i = 0; i < depths.size(); ++i) {
         needles.push_back({story.facts[i], passage.SentenceAt(depths[i])});
       }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <set>
 
 #include "base/check.h"
@@ -189,8 +190,8 @@ RulerDraft DrawSample(const Variant& variant, const TaskRequest& request, Rng& r
   const std::string hay = variant.hay == Hay::kEssay
                               ? EssayHay(needles, *request.haystack, size, rng)
                               : LinesHay(variant, needles, size, rng);
-  std::vector<uint32_t> order;
-  for (uint32_t k = 0; k < variant.keys; ++k) order.push_back(k);
+  std::vector<uint32_t> order(variant.keys);
+  std::iota(order.begin(), order.end(), 0u);
   rng.Shuffle(std::span(order));
   RulerDraft draft;
   std::vector<std::string> asked;
