@@ -76,8 +76,7 @@ std::string CanonicalText(const Plan& plan) {
   const std::vector<const PartUse*> uses = Uses(plan);
   const auto preset = std::ranges::find_if(
       AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
-  std::string text =
-      preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
+  std::string text = preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
   if (plan.key_form != plan.value_form) {
     return text +
            fmt::format(" + store=mixed(k={},v={})", plan.key_form->name, plan.value_form->name);

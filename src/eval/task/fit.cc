@@ -72,7 +72,8 @@ Result<std::vector<double>> GridDepths(const TaskRequest& request, std::vector<d
                         "Depths go from 0 (the beginning) to 1 (the end).");
     }
   }
-  return given.empty() ? std::move(own) : given;
+  if (given.empty()) return own;
+  return given;
 }
 
 uint64_t WholeRounds(uint32_t samples, size_t cells) {
