@@ -23,19 +23,22 @@ struct RecordedCache {
   double Saving() const;   // 1 - allocated / full_f16; 0 if full_f16 is 0
 };
 
+// Against the full cache, over scored tokens. Natural logarithms.
+struct RecordedDivergence {
+  double mean = 0, median = 0, p90 = 0, p99 = 0, p999 = 0, max = 0;
+  double same_top = 0;              // share of tokens with the same most likely next token
+  double p_true_change = 0;         // mean change of the true token's probability
+  double p_true_rms = 0;            // root of its mean square
+  std::vector<double> by_position;  // means over equal parts of the scored stretch, at most 32
+};
+
 // Divergence of the next-token distributions from those of the full cache, over scored tokens, and
 // the text's likelihood. Natural logarithms.
 struct RecordedLikelihood {
   uint64_t tokens = 0;
   double nll_sum = 0, nll_sum_squares = 0;
   // Against the full cache on the same tokens; only for recipes other than full.
-  struct Divergence {
-    double mean = 0, median = 0, p90 = 0, p99 = 0, p999 = 0, max = 0;
-    double same_top = 0;              // share of tokens with the same most likely next token
-    double p_true_change = 0;         // mean change of the true token's probability
-    double p_true_rms = 0;            // root of its mean square
-    std::vector<double> by_position;  // means over equal parts of the scored stretch, at most 32
-  };
+  using Divergence = RecordedDivergence;
   std::optional<Divergence> divergence;
 };
 
