@@ -27,6 +27,11 @@ struct PageShape {
 
 // All functions are thread-safe on disjoint entries of a page. `rows` are f32, [count][dim] with
 // `row_stride` floats from one row to the next.
+//
+// Entries of most forms stand alone: each can be stored, moved and appended at any time. Where a
+// form measures several entries together (keys per channel), its pages are *sealed*: group() > 0,
+// all entries of a page, at most that many, are stored by one call, share what was measured over
+// them, and from then on only leave. Sealed entries are never quantised again.
 struct Form {
   std::string_view name;
   FormId id;
@@ -49,6 +54,21 @@ struct Form {
                          uint32_t count, std::byte* out);
   void (*import_entries)(Side side, std::byte* page, PageShape shape, uint32_t first,
                          uint32_t count, const std::byte* in);
+
+  // Sealed pages; 0 and nullptr where entries stand alone.
+  uint32_t key_group = 0, value_group = 0;
+  // Copies the entries at these ascending indices to the front of `to`, with what they share, codes
+  // unchanged. `to` may be `from` with the same shape; else it has room for them.
+  void (*keep_entries)(Side side, const std::byte* from, PageShape from_shape,
+                       std::span<const uint32_t> kept, std::byte* to, PageShape to_shape) = nullptr;
+  // Canonical layout of a whole sealed page with `count` entries.
+  size_t (*canonical_page_bytes)(Side side, uint32_t dim, uint32_t count) = nullptr;
+  void (*export_page)(Side side, const std::byte* page, PageShape shape, uint32_t count,
+                      std::byte* out) = nullptr;
+  void (*import_page)(Side side, std::byte* page, PageShape shape, uint32_t count,
+                      const std::byte* in) = nullptr;
+
+  uint32_t group(Side side) const { return side == Side::kKeys ? key_group : value_group; }
 };
 
 // All forms, in the order in which they are printed.
