@@ -102,6 +102,11 @@ std::string PartText(const Part& part) {
   return text;
 }
 
+std::string BudgetText(const Plan& plan) {
+  if (plan.takes_budget()) return std::string(kBudgetMeaning);
+  return plan.keeps_all() ? "none: it keeps every entry" : "none: it decides by itself";
+}
+
 std::string MethodText(const MethodInfo& method) {
   std::string text;
   if (!method.paper.empty()) {
@@ -112,8 +117,7 @@ std::string MethodText(const MethodInfo& method) {
   for (const PartUse* use : {&plan.score, &plan.alloc, &plan.select, &plan.when}) {
     if (use->part != nullptr) text += PartText(*use->part);
   }
-  text +=
-      Row("budget", plan.keeps_all() ? "none: it keeps every entry" : std::string(kBudgetMeaning));
+  text += Row("budget", BudgetText(plan));
   text += Row("identity", "equals the full cache: " + std::string(method.identity));
   return text;
 }
@@ -153,11 +157,10 @@ Json PresetJson(const PresetInfo& preset) {
     json["parameters"].push_back(ParameterJson(parameter));
   }
   if (const MethodInfo* method = FindMethod(preset.name)) {
-    const bool keeps_all = ParseRecipe(method->recipe).value().keeps_all();
     json["method"] = {{"paper", method->paper},
                       {"arxiv", method->arxiv},
                       {"recipe", method->recipe},
-                      {"takes_budget", !keeps_all},
+                      {"takes_budget", ParseRecipe(method->recipe).value().takes_budget()},
                       {"identity", method->identity}};
   }
   if (const Form* form = FindForm(preset.name)) {

@@ -10,11 +10,82 @@
 namespace pith {
 namespace {
 
+// What is known about one head, and where it is kept while methods look at it.
+class HeadEvidence {
+ public:
+  HeadEvidence(const CompressTools& tools, Sequence& sequence, const MeanRotation& rotation,
+               uint32_t layer, uint32_t kv_head, uint64_t budget);
+  HeadEvidence(const HeadEvidence&) = delete;
+  HeadEvidence& operator=(const HeadEvidence&) = delete;
+
+  const HeadInput& input() const { return input_; }
+
+ private:
+  void ReadEntries(const SequenceCache& cache, const Needs& needs);
+  void ReadObservations(const Observations& seen, const Needs& needs);
+
+  std::vector<float> keys_, values_, queries_, mean_, covariance_;
+  std::vector<int32_t> positions_, query_positions_;
+  HeadInput input_;
+};
+
+HeadEvidence::HeadEvidence(const CompressTools& tools, Sequence& sequence,
+                           const MeanRotation& rotation, uint32_t layer, uint32_t kv_head,
+                           uint64_t budget) {
+  const CacheSpec& spec = sequence.cache.spec();
+  const HyperParams& p = tools.model.params();
+  input_ = {.layer = layer,
+            .kv_head = kv_head,
+            .group = p.num_query_heads / p.num_kv_heads,
+            .budget = budget,
+            .length = static_cast<int32_t>(sequence.tokens.size()),
+            .key_dim = spec.keys.dim,
+            .value_dim = spec.values.dim,
+            .scale = 1.0f / std::sqrt(static_cast<float>(spec.keys.dim)),
+            .memory = &sequence.head_memory[size_t{layer} * spec.num_kv_heads + kv_head],
+            .mean_cosine = rotation.cosine,
+            .mean_sine = rotation.sine,
+            .interleaved = p.rope.interleaved};
+  const Needs needs = sequence.kv.plan.needs();
+  ReadEntries(sequence.cache, needs);
+  ReadObservations(sequence.observations, needs);
+}
+
+void HeadEvidence::ReadEntries(const SequenceCache& cache, const Needs& needs) {
+  const auto n = static_cast<uint32_t>(cache.num_entries(input_.layer, input_.kv_head));
+  positions_.resize(n);
+  cache.Positions(input_.layer, input_.kv_head, positions_);
+  input_.positions = positions_;
+  if (needs.keys || needs.window > 0) {
+    keys_.resize(size_t{n} * input_.key_dim);
+    cache.ReadKeys(input_.layer, input_.kv_head, 0, n, keys_.data());
+    input_.keys = keys_;
+  }
+  if (needs.values) {
+    values_.resize(size_t{n} * input_.value_dim);
+    cache.ReadValues(input_.layer, input_.kv_head, 0, n, values_.data());
+    input_.values = values_;
+  }
+}
+
+void HeadEvidence::ReadObservations(const Observations& seen, const Needs& needs) {
+  if (needs.window > 0) {
+    seen.Window(input_.layer, input_.kv_head, &queries_, &query_positions_);
+    input_.queries = queries_;
+    input_.query_positions = query_positions_;
+  }
+  if (needs.query_moments) {
+    seen.Moments(input_.layer, input_.kv_head, &mean_, &covariance_);
+    input_.query_mean = mean_;
+    input_.query_covariance = covariance_;
+  }
+  input_.column_sums = seen.ColumnSums(input_.layer, input_.kv_head);
+}
+
 class Compression {
  public:
-  Compression(const Model& model, StepRunner& runner, Sequence& sequence, uint64_t entries)
-      : model_(model),
-        runner_(runner),
+  Compression(const CompressTools& tools, Sequence& sequence, uint64_t entries)
+      : tools_(tools),
         sequence_(sequence),
         cache_(sequence.cache),
         plan_(sequence.kv.plan),
@@ -23,11 +94,7 @@ class Compression {
         num_heads_(cache_.spec().num_kv_heads) {}
 
   Status Run() {
-    uint64_t held = 0;
-    for (uint32_t i = 0; i < num_layers_ * num_heads_; ++i) {
-      held += cache_.num_entries(i / num_heads_, i % num_heads_);
-    }
-    if (held <= entries_ * num_layers_ * num_heads_) return {};
+    if (plan_.takes_budget() && !IsOverBudget(cache_, entries_)) return {};
     const std::string where =
         sequence_.kv.budget ? fmt::format("budget \"{}\"", sequence_.kv.budget->text) : "budget";
     PITH_TRY(CheckProtected(plan_, entries_, where));
@@ -48,25 +115,29 @@ class Compression {
     return scores_[size_t{layer} * num_heads_ + kv_head];
   }
 
-  const Model& model_;
-  StepRunner& runner_;
+  const CompressTools& tools_;
   Sequence& sequence_;
   SequenceCache& cache_;
   const Plan& plan_;
   uint64_t entries_;
   uint32_t num_layers_, num_heads_;
   MeanRotation rotation_;
-  std::vector<std::vector<float>> scores_;  // [layer][kv_head][n]
-  std::vector<uint64_t> allocated_;         // [layer][kv_head]
+  std::vector<std::vector<float>> scores_;   // [layer][kv_head][n]
+  std::vector<std::vector<float>> weights_;  // [layer][kv_head][n], if the selection weighs
+  std::vector<double> statistics_;           // [layer][kv_head][of the allocation]
+  std::vector<uint64_t> allocated_;          // [layer][kv_head]
 };
 
 void Compression::Score() {
   const uint32_t total = num_layers_ * num_heads_;
   scores_.resize(total);
+  weights_.resize(total);
+  statistics_.resize(total * plan_.alloc.part->num_statistics);
+  sequence_.head_memory.resize(total);
   if (const uint32_t future = plan_.needs().future; future > 0) {
-    rotation_ = runner_.RotationOf(static_cast<int32_t>(sequence_.tokens.size()), future);
+    rotation_ = tools_.runner.RotationOf(static_cast<int32_t>(sequence_.tokens.size()), future);
   }
-  runner_.Parallel([&](int thread, int num_threads) {
+  tools_.runner.Parallel([&](int thread, int num_threads) {
     for (auto i = static_cast<uint32_t>(thread); i < total;
          i += static_cast<uint32_t>(num_threads)) {
       ScoreHead(i / num_heads_, i % num_heads_);
@@ -75,50 +146,25 @@ void Compression::Score() {
 }
 
 void Compression::ScoreHead(uint32_t layer, uint32_t kv_head) {
-  const CacheSpec& spec = cache_.spec();
-  const Needs needs = plan_.needs();
-  const auto n = static_cast<uint32_t>(cache_.num_entries(layer, kv_head));
-  std::vector<float> keys, values, queries, mean, covariance;
-  std::vector<int32_t> positions(n), query_positions;
-  cache_.Positions(layer, kv_head, positions);
-  if (needs.keys || needs.window > 0) {
-    keys.resize(size_t{n} * spec.keys.dim);
-    cache_.ReadKeys(layer, kv_head, 0, n, keys.data());
-  }
-  if (needs.values) {
-    values.resize(size_t{n} * spec.values.dim);
-    cache_.ReadValues(layer, kv_head, 0, n, values.data());
-  }
-  const Observations& seen = sequence_.observations;
-  if (needs.window > 0) seen.Window(layer, kv_head, &queries, &query_positions);
-  if (needs.query_moments) seen.Moments(layer, kv_head, &mean, &covariance);
-  const HyperParams& p = model_.params();
-  const HeadInput head{.layer = layer,
-                       .kv_head = kv_head,
-                       .group = p.num_query_heads / p.num_kv_heads,
-                       .budget = entries_,
-                       .length = static_cast<int32_t>(sequence_.tokens.size()),
-                       .key_dim = spec.keys.dim,
-                       .value_dim = spec.values.dim,
-                       .scale = 1.0f / std::sqrt(static_cast<float>(spec.keys.dim)),
-                       .positions = positions,
-                       .keys = keys,
-                       .values = values,
-                       .queries = queries,
-                       .query_positions = query_positions,
-                       .column_sums = seen.ColumnSums(layer, kv_head),
-                       .query_mean = mean,
-                       .query_covariance = covariance,
-                       .mean_cosine = rotation_.cosine,
-                       .mean_sine = rotation_.sine,
-                       .interleaved = p.rope.interleaved};
-  std::vector<float>& scores = ScoresOf(layer, kv_head);
-  scores.resize(n);
+  const HeadEvidence evidence(tools_, sequence_, rotation_, layer, kv_head, entries_);
+  const HeadInput& head = evidence.input();
+  const size_t number = size_t{layer} * num_heads_ + kv_head;
+  std::vector<float>& scores = scores_[number];
+  scores.resize(head.num_entries());
   plan_.score.part->score(head, plan_.score.values, scores);
   for (const auto& [begin, end] : sequence_.pinned) {
-    for (uint32_t j = 0; j < n; ++j) {
-      if (positions[j] >= begin && positions[j] < end) scores[j] = kProtected;
+    for (size_t j = 0; j < scores.size(); ++j) {
+      if (head.positions[j] >= begin && head.positions[j] < end) scores[j] = kProtected;
     }
+  }
+  if (const Part& alloc = *plan_.alloc.part; alloc.measure != nullptr) {
+    alloc.measure(
+        head, plan_.alloc.values,
+        std::span(statistics_).subspan(number * alloc.num_statistics, alloc.num_statistics));
+  }
+  if (const Part& select = *plan_.select.part; select.weigh != nullptr) {
+    weights_[number].resize(scores.size());
+    select.weigh(head, plan_.select.values, weights_[number]);
   }
 }
 
@@ -136,8 +182,15 @@ Status Compression::CheckPinned(const std::string& where) const {
 
 void Compression::Allocate() {
   allocated_.resize(scores_.size());
-  plan_.alloc.part->allocate({num_layers_, num_heads_, entries_, scores_}, plan_.alloc.values,
-                             allocated_);
+  plan_.alloc.part->allocate(
+      {num_layers_, num_heads_, entries_, scores_, statistics_, tools_.profile}, plan_.alloc.values,
+      allocated_);
+  if (plan_.takes_budget()) return;
+  // Nobody has compared its numbers with what is protected.
+  for (size_t i = 0; i < allocated_.size(); ++i) {
+    const auto needed = static_cast<uint64_t>(std::ranges::count(scores_[i], kProtected));
+    allocated_[i] = std::max(allocated_[i], needed);
+  }
 }
 
 Status Compression::KeepSelected() {
@@ -145,6 +198,7 @@ Status Compression::KeepSelected() {
   for (uint32_t layer = 0; layer < num_layers_; ++layer) {
     const size_t first = size_t{layer} * num_heads_;
     plan_.select.part->select({std::span(scores_).subspan(first, num_heads_),
+                               std::span(weights_).subspan(first, num_heads_),
                                std::span(allocated_).subspan(first, num_heads_)},
                               plan_.select.values, kept);
     for (uint32_t head = 0; head < num_heads_; ++head) {
@@ -159,6 +213,7 @@ Status Compression::KeepSelected() {
 }  // namespace
 
 uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens) {
+  if (!kv.budget) return num_tokens;
   const Budget& budget = *kv.budget;
   if (budget.kind == Budget::Kind::kEntries) return budget.amount;
   // A share such as 0.1 of 10 must not lose an entry to rounding.
@@ -166,8 +221,16 @@ uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens) {
   return std::max<uint64_t>(1, static_cast<uint64_t>(entries));
 }
 
-Status CompressCache(const Model& model, StepRunner& runner, Sequence& sequence, uint64_t entries) {
-  return Compression(model, runner, sequence, entries).Run();
+bool IsOverBudget(const SequenceCache& cache, uint64_t entries) {
+  const uint32_t num_heads = cache.spec().num_kv_heads;
+  const uint32_t total = cache.spec().num_layers * num_heads;
+  uint64_t held = 0;
+  for (uint32_t i = 0; i < total; ++i) held += cache.num_entries(i / num_heads, i % num_heads);
+  return held > entries * total;
+}
+
+Status CompressCache(const CompressTools& tools, Sequence& sequence, uint64_t entries) {
+  return Compression(tools, sequence, entries).Run();
 }
 
 }  // namespace pith

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <numeric>
 #include <thread>
@@ -228,7 +229,8 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
 CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
 
 Sequence Sequence::Fork() const {
-  return {cache.Fork(), tokens, kv, pinned, observations, entries_per_head, since_compression};
+  return {cache.Fork(),      tokens,     kv, pinned, observations, entries_per_head,
+          since_compression, head_memory};
 }
 
 void Sequence::Truncate(size_t num_tokens) {
@@ -292,11 +294,11 @@ Status Engine::Compress(Sequence& sequence) {
 
 Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
   if (kv.plan.keeps_all()) return {};
-  if (!kv.budget) {
+  if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
                       "Give entries per head (512) or a share of the prompt (10%).");
   }
-  PITH_TRY(CheckBudget(kv.plan, *kv.budget));
+  if (kv.budget) PITH_TRY(CheckBudget(kv.plan, *kv.budget));
   if (model->shape().window == 0) return {};
   return InputError("the model attends to the last " + std::to_string(model->shape().window) +
                         " tokens only, and \"" + kv.plan.canonical +
@@ -306,7 +308,7 @@ Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
 
 Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries) {
   sequence.since_compression = 0;
-  return CompressCache(*model, *runner, sequence, entries);
+  return CompressCache({*model, *runner, nullptr}, sequence, entries);
 }
 
 // Between chunks: to what the budget is for the whole of the text, `to_come` tokens included.
@@ -316,8 +318,15 @@ Status Engine::Impl::CompressBetween(Sequence& sequence, size_t to_come) {
 }
 
 Status Engine::Impl::CompressWhileGenerating(Sequence& sequence) {
+  if (sequence.entries_per_head == 0) return {};
+  if (const double drop = sequence.kv.plan.decode_drop(); drop > 0) {
+    const auto budget = static_cast<double>(sequence.entries_per_head);
+    const auto left = static_cast<uint64_t>(std::floor(budget * (1 - drop) + 1e-6));
+    if (!IsOverBudget(sequence.cache, sequence.entries_per_head)) return {};
+    return CompressTo(sequence, std::max<uint64_t>(1, left));
+  }
   const uint32_t interval = sequence.kv.plan.decode_interval();
-  if (interval == 0 || sequence.entries_per_head == 0) return {};
+  if (interval == 0) return {};
   if (++sequence.since_compression < interval) return {};
   return CompressTo(sequence, sequence.entries_per_head);
 }

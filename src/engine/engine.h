@@ -43,8 +43,9 @@ struct Sequence {
 
   // The engine's: what the recipe gathers, and where its compression stands.
   Observations observations;
-  uint64_t entries_per_head = 0;   // what the budget came to at the end of the prompt; 0: not yet
-  uint32_t since_compression = 0;  // tokens generated
+  uint64_t entries_per_head = 0;    // what the budget came to at the end of the prompt; 0: not yet
+  uint32_t since_compression = 0;   // tokens generated
+  std::vector<double> head_memory;  // [layer][kv_head], HeadInput::memory
 
   Sequence Fork() const;
   // Goes back to the first `num_tokens` tokens. What was evicted does not come back.

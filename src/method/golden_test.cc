@@ -132,7 +132,7 @@ TEST_F(Golden, Tova) {
                                             .0606, .1618, .1903, .0889});
   const std::vector<uint64_t> entries = {7, 7};
   std::vector<Indices> kept(kHeads);
-  FindPart(Stage::kSelect, "layer")->select({scores, entries}, {}, kept);
+  FindPart(Stage::kSelect, "layer")->select({.scores = scores, .entries = entries}, {}, kept);
   EXPECT_EQ(kept[0], (Indices{0, 1, 2, 8, 9, 10, 11}));
   EXPECT_EQ(kept[1], kept[0]);
 }
@@ -333,7 +333,8 @@ TEST(Chunks, WholeChunksThatFit_AndWhatIsProtected) {
   const auto kept = [&](uint64_t budget) {
     const std::vector<uint64_t> entries(2, budget);
     std::vector<Indices> indices(2);
-    FindPart(Stage::kSelect, "chunks")->select({scores, entries}, size, indices);
+    FindPart(Stage::kSelect, "chunks")
+        ->select({.scores = scores, .entries = entries}, size, indices);
     EXPECT_EQ(indices[0], indices[1]);
     return indices[0];
   };

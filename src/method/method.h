@@ -43,22 +43,28 @@ struct Part {
   std::string_view name;     // permanent
   std::string_view summary;  // one sentence
   std::span<const ParameterInfo> parameters;
-  std::string_view needs;     // kScore: what the engine must gather for it, in words
+  std::string_view needs;     // what the engine must gather for it, in words
   std::string_view protects;  // kScore: which entries are never dropped
 
+  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect
   // kScore
-  Needs (*gather)(Parameters) = nullptr;
   uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
   ScoreFunction score = nullptr;
   // kAlloc
   AllocFunction allocate = nullptr;
-  bool ragged = false;  // heads of one layer may get different numbers of entries
+  bool ragged = false;                // heads of one layer may get different numbers of entries
+  bool takes_budget = true;           // else it decides by itself how many entries each head keeps
+  size_t num_statistics = 0;          // of each head
+  MeasureFunction measure = nullptr;  // fills them
   // kSelect; without a function every entry stays
   SelectFunction select = nullptr;
   bool shared = false;  // one set of entries for all heads of a layer
+  WeighFunction weigh = nullptr;
   // kWhen
   bool between_chunks = false;
   uint32_t (*decode_interval)(Parameters) = nullptr;  // compress again after so many tokens
+  double (*drop)(Parameters) = nullptr;  // while generating, only what is over the budget, to so
+                                         // much less than it, as a share of it
 };
 
 struct MethodInfo {

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "method/profile.h"
+
 namespace pith {
 
 // A parameter of a recipe after its check.
@@ -19,19 +21,26 @@ struct ParameterValue {
 };
 using Parameters = std::span<const ParameterValue>;  // in the order of the part's table
 
-// What a score asks the engine for. Nothing is gathered that no part of a recipe needs.
+// What a part asks the engine for. Nothing is gathered that no part of a recipe needs.
 struct Needs {
   uint32_t window = 0;         // the queries of the last so many tokens
   bool column_sums = false;    // the attention that each entry got from all tokens so far
+  double band = 0;             // likewise from tokens near by: up to this share of the text further
   bool query_moments = false;  // mean and covariance of all queries, before rope
   uint32_t future = 0;         // the mean rotation of the next so many positions
   bool keys = false, values = false;
+  bool output_norms = false;  // how much a value moves the output of its layer
+  bool token_kinds = false;   // which entries are special tokens or punctuation
+  bool replay = false;        // the attention that each entry gets when the text is repeated
+  ProfileSections profile = 0;
 
-  bool queries() const { return window > 0 || column_sums || query_moments; }
+  bool queries() const { return window > 0 || column_sums || band > 0 || query_moments; }
   void Add(const Needs& other);
   // Whether what is gathered for these serves `other` too.
   bool Covers(const Needs& other) const;
 };
+
+enum class TokenKind : uint8_t { kOrdinary, kPunctuation, kSpecial };
 
 inline constexpr float kProtected = std::numeric_limits<float>::infinity();
 
@@ -54,6 +63,17 @@ struct HeadInput {
 
   std::span<const std::vector<float>> column_sums;  // [group][n]; needs.column_sums
 
+  // needs.band: what the query of token i gave to the entry at j, summed over i - j < band_width.
+  std::span<const std::vector<float>> band_sums;  // [group][n]
+  int32_t band_width = 0;
+
+  std::span<const float> output_norms;     // [n] mean over the group of ||v W_o||_1
+  std::span<const TokenKind> token_kinds;  // [n]
+  std::span<const float> replay;           // [n] the highest probability, over rows and the group
+
+  // One number that the method keeps about this head from one compression to the next; 0 at first.
+  double* memory = nullptr;
+
   // needs.query_moments: of the tokens from kFirstMoment on.
   static constexpr int32_t kFirstMoment = 4;
   std::span<const float> query_mean;        // [group][key_dim]
@@ -71,21 +91,32 @@ struct HeadInput {
 using ScoreFunction = void (*)(const HeadInput& head, Parameters parameters,
                                std::span<float> scores);
 
+// Fills `statistics` with what an allocation wants to know about a head; see Part.
+using MeasureFunction = void (*)(const HeadInput& head, Parameters parameters,
+                                 std::span<double> statistics);
+
 // All heads, when the budget is shared out.
 struct AllocInput {
   uint32_t num_layers = 0, num_kv_heads = 0;
   uint64_t budget = 0;                         // entries per head on average
   std::span<const std::vector<float>> scores;  // [layer][kv_head][n]
+  std::span<const double> statistics;          // [layer][kv_head][num_statistics]
+  const HeadProfile* profile = nullptr;        // set if needs.profile is, with those sections
 };
 // Fills entries[layer][kv_head]: how many each head may keep. Their sum is budget times the heads
-// unless heads are too short to use their share.
+// unless heads are too short to use their share, or the part takes no budget.
 using AllocFunction = void (*)(const AllocInput& input, Parameters parameters,
                                std::span<uint64_t> entries);
 
+// Fills weights[n]: what a selection wants to know about each entry beside its score.
+using WeighFunction = void (*)(const HeadInput& head, Parameters parameters,
+                               std::span<float> weights);
+
 // The heads of one layer, when entries are chosen.
 struct SelectInput {
-  std::span<const std::vector<float>> scores;  // [kv_head][n]
-  std::span<const uint64_t> entries;           // [kv_head]: how many may stay
+  std::span<const std::vector<float>> scores;   // [kv_head][n]
+  std::span<const std::vector<float>> weights;  // [kv_head][n], if the part weighs
+  std::span<const uint64_t> entries;            // [kv_head]: how many may stay
 };
 // Fills kept[kv_head] with ascending indices, at most entries[kv_head] of them, those of protected
 // entries always.

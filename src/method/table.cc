@@ -68,14 +68,19 @@ void Needs::Add(const Needs& other) {
   window = std::max(window, other.window);
   future = std::max(future, other.future);
   column_sums |= other.column_sums;
+  band = std::max(band, other.band);
   query_moments |= other.query_moments;
   keys |= other.keys;
   values |= other.values;
+  output_norms |= other.output_norms;
+  token_kinds |= other.token_kinds;
+  replay |= other.replay;
+  profile |= other.profile;
 }
 
 bool Needs::Covers(const Needs& other) const {
   return window >= other.window && column_sums >= other.column_sums &&
-         query_moments >= other.query_moments;
+         (other.band == 0 || band == other.band) && query_moments >= other.query_moments;
 }
 
 }  // namespace pith

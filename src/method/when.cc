@@ -13,6 +13,15 @@ constexpr ParameterInfo kParameters[] = {
      .meaning = "generated tokens between two compressions"},
 };
 
+constexpr ParameterInfo kBatchParameters[] = {
+    {.name = "drop",
+     .type = ParameterType::kNumber,
+     .default_value = "0.5",
+     .min = 0.001,
+     .max = 0.999,
+     .meaning = "share of the budget that is dropped at once"},
+};
+
 uint32_t Every(Parameters parameters) { return static_cast<uint32_t>(parameters[0].number); }
 
 }  // namespace
@@ -38,6 +47,13 @@ const MethodInfo& WhenMethod() {
        .parameters = kParameters,
        .between_chunks = true,
        .decode_interval = Every},
+      {.stage = Stage::kWhen,
+       .name = "batch",
+       .summary =
+           "at the end of every prompt, and while generating whenever there are more entries "
+           "than the budget: then many are dropped at once",
+       .parameters = kBatchParameters,
+       .drop = [](Parameters p) { return p[0].number; }},
   };
   static constexpr MethodInfo kInfo = {.name = "times",
                                        .summary = "The times at which a cache is compressed.",

@@ -88,6 +88,12 @@ Status CheckBudget(const Plan& plan, const Budget& budget) {
     return InputError("the method \"full\" takes no budget: it keeps every entry", where,
                       "Leave the budget out, or choose a method that takes one (pith methods).");
   }
+  if (!plan.takes_budget()) {
+    return InputError(fmt::format("alloc={} takes no budget: it decides by itself how many entries "
+                                  "each head keeps",
+                                  plan.alloc.part->name),
+                      where, "Leave the budget out, or set its own parameters.");
+  }
   if (budget.kind == Budget::Kind::kBytes) {
     return InputError("budgets in bytes are not built yet", where,
                       "Give entries per head (512) or a share of the prompt (10%).");
@@ -107,7 +113,7 @@ Status CheckProtected(const Plan& plan, uint64_t entries, const std::string& whe
 
 Result<std::vector<PlannedRun>> PlanRuns(std::span<const Plan> plans,
                                          std::span<const Budget> budgets) {
-  const auto takes_budget = [](const Plan& plan) { return !plan.keeps_all(); };
+  const auto takes_budget = [](const Plan& plan) { return plan.takes_budget(); };
   if (!plans.empty() && !budgets.empty() && std::ranges::none_of(plans, takes_budget)) {
     PITH_TRY(CheckBudget(plans[0], budgets[0]));
   }

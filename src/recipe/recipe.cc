@@ -198,9 +198,15 @@ std::string_view Trim(std::string_view text) {
 }  // namespace
 
 Needs Plan::needs() const {
-  if (keeps_all() || score.part->gather == nullptr) return {};
-  return score.part->gather(score.values);
+  Needs needs;
+  if (keeps_all()) return needs;
+  for (const PartUse* use : {&score, &alloc, &select}) {
+    if (use->part->gather != nullptr) needs.Add(use->part->gather(use->values));
+  }
+  return needs;
 }
+
+bool Plan::takes_budget() const { return !keeps_all() && alloc.part->takes_budget; }
 
 uint64_t Plan::num_protected(uint64_t budget) const {
   if (keeps_all() || score.part->num_protected == nullptr) return 0;
@@ -212,6 +218,10 @@ bool Plan::between_chunks() const { return !keeps_all() && when.part->between_ch
 uint32_t Plan::decode_interval() const {
   if (keeps_all() || when.part->decode_interval == nullptr) return 0;
   return when.part->decode_interval(when.values);
+}
+
+double Plan::decode_drop() const {
+  return keeps_all() || when.part->drop == nullptr ? 0 : when.part->drop(when.values);
 }
 
 Result<Plan> ParseRecipe(std::string_view text) {

@@ -1,0 +1,28 @@
+// What calibration knows about a model's heads: the tables that head-aware methods go by.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace pith {
+
+// Sections of a profile, as bits.
+using ProfileSections = uint32_t;
+inline constexpr ProfileSections kProfileRetrieval = 1;  // HeadKV
+inline constexpr ProfileSections kProfileGates = 2;      // DuoAttention
+inline constexpr ProfileSections kProfileEcho = 4;       // RazorAttention
+
+// Sections that a profile lacks are empty.
+struct HeadProfile {
+  uint32_t num_layers = 0, num_query_heads = 0, num_kv_heads = 0;
+  std::vector<float> retrieval;        // [layer][query_head], not negative, with the sum 1
+  std::vector<float> gates;            // [layer][kv_head], 0 (streaming) to 1 (full)
+  std::vector<float> echo, induction;  // [layer][query_head], 0 to 1
+
+  ProfileSections sections() const {
+    return (retrieval.empty() ? 0 : kProfileRetrieval) | (gates.empty() ? 0 : kProfileGates) |
+           (echo.empty() || induction.empty() ? 0 : kProfileEcho);
+  }
+};
+
+}  // namespace pith
