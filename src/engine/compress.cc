@@ -94,12 +94,16 @@ class Compression {
         num_heads_(cache_.spec().num_kv_heads) {}
 
   Status Run() {
-    if (plan_.takes_budget() && !IsOverBudget(cache_, entries_)) return {};
-    const std::string where =
-        sequence_.kv.budget ? fmt::format("budget \"{}\"", sequence_.kv.budget->text) : "budget";
-    PITH_TRY(CheckProtected(plan_, entries_, where));
-    Score();
-    PITH_TRY(CheckPinned(where));
+    if (!plan_.takes_budget()) {
+      Score();
+    } else {
+      if (!IsOverBudget(cache_, entries_)) return {};
+      const std::string where =
+          sequence_.kv.budget ? fmt::format("budget \"{}\"", sequence_.kv.budget->text) : "budget";
+      PITH_TRY(CheckProtected(plan_, entries_, where));
+      Score();
+      PITH_TRY(CheckPinned(where));
+    }
     Allocate();
     return KeepSelected();
   }
