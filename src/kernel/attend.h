@@ -9,6 +9,9 @@
 // Work items and their order depend on lengths alone, never on the number of threads: results are
 // bit-identical for any thread count.
 //
+// A head may have one *extra* entry besides its pages, which stands for several (RazorAttention,
+// arXiv 2407.15891). It is a partial result of its own, so that its head always takes phase 2.
+//
 // A *line* is one row under one query head: the lines of a sequence and KV head are [row][query
 // head of the group].
 #pragma once
@@ -34,11 +37,20 @@ struct AttendShape {
   uint32_t group() const { return num_query_heads / num_kv_heads; }
 };
 
+// An entry that every row sees and that weighs as much as `count` entries with its key: log(count)
+// is added to its score.
+struct AttendExtra {
+  uint64_t count = 0;            // 0: the head has none
+  const float* key = nullptr;    // [key_dim]
+  const float* value = nullptr;  // [value_dim]
+};
+
 // The rows of one sequence in this step, and what they look at.
 struct AttendSequence {
-  uint32_t first_row = 0;              // in q and out
-  std::span<const int32_t> positions;  // [num_rows]
-  std::span<const HeadView> heads;     // [num_kv_heads], entries of this step included
+  uint32_t first_row = 0;               // in q and out
+  std::span<const int32_t> positions;   // [num_rows]
+  std::span<const HeadView> heads;      // [num_kv_heads], entries of this step included
+  std::span<const AttendExtra> extras;  // [num_kv_heads], or empty: no head has one
 };
 
 // How one step's attention is cut into work items. Made before the graph runs; the hot path
@@ -60,8 +72,8 @@ class AttendPlan {
     uint64_t first_entry, num_entries;
     size_t partial;  // the item's first partial row, or kNoPartial: the item writes to out itself
   };
-  // Lines whose entries were split over items: line i's parts are the partial rows
-  // first_partial + split * num_lines + i.
+  // Lines whose entries were split over items or that have an extra entry: line i's parts are the
+  // partial rows first_partial + split * num_lines + i.
   struct Merge {
     uint32_t sequence, kv_head;
     uint32_t first_line, num_lines;

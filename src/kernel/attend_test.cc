@@ -59,6 +59,25 @@ class Case {
     num_rows_ += num_rows;
   }
 
+  // Gives most heads an extra entry.
+  void AddExtras(Rng& rng) {
+    for (AttendSequence& sequence : sequences) {
+      auto& extras = extras_.emplace_back(std::make_unique<std::vector<AttendExtra>>());
+      for (uint32_t h = 0; h < shape.num_kv_heads; ++h) {
+        constexpr uint64_t kCounts[] = {0, 1, 2, 17, 4000, 1'000'000};
+        AttendExtra extra{.count = kCounts[rng.Below(std::size(kCounts))]};
+        for (const auto& [dim, at] :
+             {std::pair(shape.key_dim, &extra.key), std::pair(shape.value_dim, &extra.value)}) {
+          auto& numbers = numbers_.emplace_back(std::make_unique<std::vector<float>>(dim));
+          for (float& x : *numbers) x = rng.Normal();
+          *at = numbers->data();
+        }
+        extras->push_back(extra);
+      }
+      sequence.extras = *extras;
+    }
+  }
+
   void MakeQueries(Rng& rng) {
     q_stride = size_t{shape.num_query_heads} * shape.key_dim + 3;
     q.resize(num_rows_ * q_stride);
@@ -118,6 +137,8 @@ class Case {
   std::vector<std::unique_ptr<BuiltList>> lists_;
   std::vector<std::unique_ptr<std::vector<HeadView>>> heads_;
   std::vector<std::unique_ptr<std::vector<int32_t>>> positions_;
+  std::vector<std::unique_ptr<std::vector<AttendExtra>>> extras_;
+  std::vector<std::unique_ptr<std::vector<float>>> numbers_;
 };
 
 // ---- Running.
@@ -244,6 +265,16 @@ TEST_P(AttendTargets, RandomShapes_MatchReference) {
   }
 }
 
+TEST_P(AttendTargets, ExtraEntries_MatchReference) {
+  for (uint64_t seed = 1; seed <= 120; ++seed) {
+    Case c = AnyCase(seed);
+    Rng rng(seed, 19);
+    c.AddExtras(rng);
+    ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0)
+        << "seed " << seed << " on " << hwy::TargetName(GetParam());
+  }
+}
+
 // One sequence with one KV head.
 Case OneHead(uint64_t seed, uint32_t group, uint32_t dim, uint32_t rows, const HeadSpec& spec,
              int32_t window = 0, Rows where = Rows::kLast) {
@@ -295,8 +326,10 @@ TEST_P(AttendTargets, EveryClassAndEdge_MatchesReference) {
 }
 
 TEST_P(AttendTargets, ThreadCounts_SameBits) {
-  for (uint64_t seed = 500; seed < 512; ++seed) {
-    const Case c = AnyCase(seed);
+  for (uint64_t seed = 500; seed < 516; ++seed) {
+    Case c = AnyCase(seed);
+    Rng rng(seed, 19);
+    if (seed % 2 == 0) c.AddExtras(rng);
     const std::vector<float> one = Attend(c, 1);
     for (const int threads : {2, 3, 5}) {
       const std::vector<float> many = Attend(c, threads);
@@ -354,6 +387,67 @@ TEST(Attend, RowsBeforeAllEntries_AreZero) {
 TEST(Attend, EmptyHead_IsZero) {
   const Case c = OneHead(1, 4, 64, 3, HeadSpec{});
   for (const float x : Attend(c, 2)) ASSERT_EQ(x, 0.0f);
+}
+
+TEST(Attend, EmptyHeadWithAnExtra_GivesItsValue) {
+  Case c = OneHead(1, 4, 64, 3, HeadSpec{});
+  Rng rng(3);
+  std::vector<float> key(64), value(64);
+  for (float& x : key) x = rng.Normal();
+  for (float& x : value) x = rng.Normal();
+  const AttendExtra extra{5, key.data(), value.data()};
+  c.sequences[0].extras = {&extra, 1};
+  const std::vector<float> out = Attend(c, 2);
+  for (size_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i], value[i % 64]);
+}
+
+TEST(Attend, ExtraThatStandsForNothing_ChangesNoBit) {
+  HeadSpec spec;
+  spec.entries = 777;
+  Case c = OneHead(1, 4, 64, 3, spec);
+  const std::vector<float> without = Attend(c, 2);
+  const AttendExtra none;
+  c.sequences[0].extras = {&none, 1};
+  EXPECT_EQ(Attend(c, 2), without);
+}
+
+// The mean of equal keys, weighed by how many there were, takes their place exactly: what they give
+// together is the mean of their values (RazorAttention, arXiv 2407.15891).
+TEST(AttendReference, ExtraForEqualKeys_EqualsTheKeysThemselves) {
+  constexpr uint32_t kDim = 8, kDropped = 6;
+  Rng rng(4);
+  const AttendShape shape{2, 1, kDim, kDim, 0.4f, 0};
+  std::vector<float> equal_key(kDim), kept(size_t{3} * kDim), values(size_t{3 + kDropped} * kDim);
+  for (auto* rows : {&equal_key, &kept, &values}) {
+    for (float& x : *rows) x = rng.Normal();
+  }
+  std::vector<float> all = kept, mean(kDim);
+  for (uint32_t i = 0; i < kDropped; ++i) {
+    all.insert(all.end(), equal_key.begin(), equal_key.end());
+    for (uint32_t c = 0; c < kDim; ++c) mean[c] += values[(3 + i) * kDim + c] / kDropped;
+  }
+  const auto truth = [&](const std::vector<float>& key_rows, const AttendExtra& extra) {
+    const auto count = static_cast<uint32_t>(key_rows.size() / kDim);
+    BuiltList keys(Side::kKeys, kDim), value_list(Side::kValues, kDim);
+    keys.AddPage(*FindForm(FormId::kF32), 16, count, key_rows.data(), 0, nullptr);
+    value_list.AddPage(*FindForm(FormId::kF32), 16, count, values.data(), 0, nullptr);
+    const HeadView head{keys.pages(), value_list.pages(), count};
+    const int32_t position = 20;
+    const AttendSequence sequence{0, {&position, 1}, {&head, 1}, {&extra, 1}};
+    std::vector<float> q(size_t{2} * kDim);
+    Rng queries(5);
+    for (float& x : q) x = queries.Normal();
+    return AttendReference(shape, {&sequence, 1}, q.data(), q.size(), 1).out;
+  };
+  const auto full = truth(all, {});
+  const auto folded = truth(kept, {kDropped, equal_key.data(), mean.data()});
+  const auto forgotten = truth(kept, {});
+  double change = 0;
+  for (size_t i = 0; i < full.size(); ++i) {
+    EXPECT_NEAR(folded[i], full[i], 1e-6);
+    change = std::max(change, std::abs(forgotten[i] - full[i]));
+  }
+  EXPECT_GT(change, 0.01);
 }
 
 TEST(Attend, NoRows_WritesNothing) {
