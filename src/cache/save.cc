@@ -1,10 +1,10 @@
 // The canonical bytes of a sequence, docs/save_format.md. The reader trusts nothing but the spec
 // that it is given.
-#include <bit>
 #include <cstring>
 #include <limits>
 #include <numeric>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/hash.h"
 #include "cache/cache.h"
@@ -13,8 +13,6 @@
 
 namespace pith {
 namespace {
-
-static_assert(std::endian::native == std::endian::little);
 
 constexpr uint32_t kMagic = 0x43564B50;  // "PKVC"
 constexpr uint32_t kVersion = 1;
@@ -33,59 +31,24 @@ uint64_t Checksum(std::span<const std::byte> bytes) {
   return hasher.Finish();
 }
 
-class Writer {
- public:
-  explicit Writer(std::vector<std::byte>* out) : out_(out) {}
+using Writer = ByteWriter;
 
-  // `bytes` more bytes to be filled, valid until the next call.
-  std::byte* Grow(size_t bytes) {
-    out_->resize(out_->size() + bytes);
-    return out_->data() + out_->size() - bytes;
-  }
-  void Add(const void* data, size_t bytes) {
-    if (bytes > 0) std::memcpy(Grow(bytes), data, bytes);
-  }
-  template <class T>
-  void Number(T value) {
-    Add(&value, sizeof(value));
-  }
-  void Text(std::string_view text) {
-    Number(static_cast<uint32_t>(text.size()));
-    Add(text.data(), text.size());
-  }
+Error Damage(const std::string& what, const std::string& where) {
+  return InputError("damaged cache: " + what, where, "Save it again").value();
+}
 
- private:
-  std::vector<std::byte>* out_;
-};
-
-class Reader {
+class Reader : public ByteReader {
  public:
   Reader(std::span<const std::byte> bytes, const std::string& where)
-      : bytes_(bytes), where_(where) {}
+      : ByteReader(bytes, Damage("it ends too early", where)), where_(where) {}
 
-  size_t remaining() const { return bytes_.size(); }
-
-  tl::unexpected<Error> Damaged(std::string what) const {
-    return InputError("damaged cache: " + std::move(what), where_, "Save it again");
+  tl::unexpected<Error> Damaged(const std::string& what) const {
+    return tl::unexpected<Error>(Damage(what, where_));
   }
   tl::unexpected<Error> Differs(const std::string& what, const std::string& saved,
                                 const std::string& here) const {
     return InputError(what + " of the saved cache: " + saved + " instead of " + here, where_,
                       kSameModelHint);
-  }
-
-  Result<std::span<const std::byte>> Take(uint64_t bytes) {
-    if (bytes > bytes_.size()) return Damaged("it ends too early");
-    const auto taken = bytes_.first(static_cast<size_t>(bytes));
-    bytes_ = bytes_.subspan(taken.size());
-    return taken;
-  }
-  template <class T>
-  Result<T> Number() {
-    PITH_ASSIGN(const auto bytes, Take(sizeof(T)));
-    T value;
-    std::memcpy(&value, bytes.data(), sizeof(T));
-    return value;
   }
   Status Expect(const std::string& what, uint32_t here) {
     PITH_ASSIGN(const uint32_t saved, Number<uint32_t>());
@@ -103,7 +66,6 @@ class Reader {
   }
 
  private:
-  std::span<const std::byte> bytes_;
   const std::string& where_;
 };
 

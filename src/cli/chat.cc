@@ -151,7 +151,7 @@ Status Chat::Reply(RunReport* report) {
   PITH_ASSIGN(const auto logits, FeedPending(engine_, sequence_, report->generation));
   logits_ = std::vector<float>(logits.begin(), logits.end());  // they may be a view of logits_
   DescribeCache(engine_, sequence_, report);
-  output_.Write(flags_.json ? JsonLine(ReportJson(*report, opened_.kv)) : "\n");
+  output_.Write(flags_.json ? JsonLine(ReportJson(*report, sequence_.kv)) : "\n");
   return output_.status();
 }
 
@@ -209,8 +209,8 @@ Status Chat::Save(const std::string& path) {
 }
 
 Status Chat::Load(const std::string& path) {
-  PITH_TRY(CheckCanSave(opened_.kv));
-  PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine_, path));
+  PITH_ASSIGN(Snapshot snapshot,
+              LoadSnapshot(engine_, path, SessionRecipe(flags_.engine, opened_.kv)));
   std::vector<ChatMessage> messages;
   if (!flags_.raw) {
     auto read = NoteToMessages(snapshot.note);

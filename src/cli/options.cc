@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -9,7 +10,6 @@
 #include <filesystem>
 
 #include "cli/terminal.h"
-#include "engine/snapshot.h"
 
 namespace pith {
 namespace {
@@ -88,12 +88,14 @@ void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
   const std::string group = "Model and cache";
   const auto add = [&](const std::string& names, auto& value, const char* type,
                        const std::string& text) {
-    command.add_option(names, value, text)->type_name(type)->group(group);
+    return command.add_option(names, value, text)->type_name(type)->group(group);
   };
   add("-m,--model", flags.model, "FILE",
       "GGUF model (default: $PITH_MODEL, else the bundled nano model)");
-  add("--kv", flags.recipe, "RECIPE", "how the cache is kept (default: full); see pith methods");
-  add("--kv-budget", flags.budget, "B", "512 entries per head, 10% of the prompt, or 2GiB");
+  flags.recipe_options = {
+      add("--kv", flags.recipe, "RECIPE",
+          "how the cache is kept (default: full); see pith methods"),
+      add("--kv-budget", flags.budget, "B", "512 entries per head, 10% of the prompt, or 2GiB")};
   add("--cache-limit", flags.cache_limit, "SIZE",
       "most memory the cache may take, such as 2GiB (default: no limit)");
   add("-c,--ctx", flags.context, "N",
@@ -102,9 +104,9 @@ void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
   add("--chunk", flags.chunk, "N", "prompt tokens read per step (default: 512)");
 }
 
-Status CheckSessionRecipe(const EngineFlags& flags) {
-  PITH_ASSIGN(const PlannedRun kv, PlanRun(flags.recipe, flags.budget));
-  return CheckCanSave(kv);
+std::optional<PlannedRun> SessionRecipe(const EngineFlags& flags, const PlannedRun& kv) {
+  const auto given = [](const CLI::Option* option) { return option->count() > 0; };
+  return std::ranges::any_of(flags.recipe_options, given) ? std::optional(kv) : std::nullopt;
 }
 
 Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct EngineFlags {
   std::string model;
   std::string recipe = "full";
   std::string budget;
+  std::vector<CLI::Option*> recipe_options;  // tell whether the user gave any
   uint32_t context = 0;
   int threads = 0;
   uint32_t chunk = 512;
@@ -41,8 +43,8 @@ struct EngineFlags {
 };
 void AddEngineFlags(CLI::App& command, EngineFlags& flags);
 
-// Refuses a recipe whose caches cannot be saved and loaded.
-Status CheckSessionRecipe(const EngineFlags& flags);
+// The recipe that a loaded session must have: the one that the user named, if any.
+std::optional<PlannedRun> SessionRecipe(const EngineFlags& flags, const PlannedRun& kv);
 
 struct OpenedEngine {
   std::unique_ptr<Engine> engine;

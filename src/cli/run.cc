@@ -66,7 +66,7 @@ Result<Start> StartSequence(const RunFlags& flags, Engine& engine, const Planned
     PITH_ASSIGN(Sequence sequence, engine.NewSequence(kv));
     return Start{std::move(sequence), {}};
   }
-  PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine, flags.load));
+  PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine, flags.load, SessionRecipe(flags.engine, kv)));
   // A seed on the command line asks for another continuation of the same session.
   if (flags.generate.seed->count() > 0) snapshot.sampler.rng = sampler.State().rng;
   sampler.Restore(snapshot.sampler);
@@ -116,7 +116,6 @@ Status SaveSession(Engine& engine, Sequence& sequence, const Sampler& sampler,
 Status Run(const RunFlags& flags) {
   PITH_ASSIGN(const std::optional<std::string> prompt, ReadPrompt(flags));
   PITH_TRY(CheckPath(flags.save));
-  if (!flags.save.empty() || !flags.load.empty()) PITH_TRY(CheckSessionRecipe(flags.engine));
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;
@@ -148,7 +147,7 @@ Status Run(const RunFlags& flags) {
   }
   DescribeCache(engine, sequence, &report);
   if (flags.json) {
-    output.Write(JsonLine(ReportJson(report, opened.kv)));
+    output.Write(JsonLine(ReportJson(report, sequence.kv)));
   } else if (!report.generation.text.empty() && !report.generation.text.ends_with('\n')) {
     output.Write("\n");
   }

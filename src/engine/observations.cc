@@ -13,6 +13,11 @@ namespace {
 // all query heads of a group.
 constexpr size_t kManyRows = 16;
 
+template <class Number>
+bool AllFinite(const std::vector<Number>& values) {
+  return std::ranges::all_of(values, [](Number value) { return std::isfinite(value); });
+}
+
 }  // namespace
 
 Observations::Observations(const ModelShape& shape, const Needs& needs)
@@ -132,6 +137,51 @@ void Observations::Truncate(int32_t end_position) {
   for (int32_t& position : window_positions_) {
     if (position >= end_position) position = -1;
   }
+}
+
+template <class Archive, class Self>
+Status Observations::Fields(Archive& archive, Self& self) {
+  PITH_TRY(archive.Field(self.window_positions_));
+  PITH_TRY(archive.Field(self.window_));
+  PITH_TRY(archive.Field(self.column_sums_));
+  PITH_TRY(archive.Field(self.num_moments_));
+  for (auto& moments : self.moments_) {
+    PITH_TRY(archive.Field(moments.sum));
+    PITH_TRY(archive.Field(moments.products));
+  }
+  return {};
+}
+
+void Observations::Save(ByteWriter* out) const { PITH_CHECK(Fields(*out, *this).has_value()); }
+
+Status Observations::Load(ByteReader* in) { return Fields(*in, *this); }
+
+bool Observations::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
+  const size_t heads = size_t{num_layers_} * num_query_heads_;
+  if (window_positions_.size() != needs_.window ||
+      window_.size() != heads * needs_.window * key_dim_ || !AllFinite(window_)) {
+    return false;
+  }
+  for (uint32_t slot = 0; slot < needs_.window; ++slot) {
+    const int32_t position = window_positions_[slot];
+    if (position == -1) continue;
+    if (position < 0 || static_cast<uint64_t>(position) >= num_tokens ||
+        static_cast<uint32_t>(position) % needs_.window != slot) {
+      return false;
+    }
+  }
+  if (column_sums_.size() != (needs_.column_sums ? heads : 0)) return false;
+  for (size_t i = 0; i < column_sums_.size(); ++i) {
+    // There are more if the sequence was truncated and no step came after.
+    const auto head = static_cast<uint32_t>(i % num_query_heads_);
+    const auto layer = static_cast<uint32_t>(i / num_query_heads_);
+    if (column_sums_[i].size() < cache.num_entries(layer, head / group_)) return false;
+    if (!AllFinite(column_sums_[i])) return false;
+  }
+  return num_moments_ <= num_tokens && std::ranges::all_of(moments_, [&](const QueryMoments& m) {
+           return m.sum.size() == key_dim_ && m.products.size() == size_t{key_dim_} * key_dim_ &&
+                  AllFinite(m.sum) && AllFinite(m.products);
+         });
 }
 
 void Observations::Window(uint32_t layer, uint32_t kv_head, std::vector<float>* queries,

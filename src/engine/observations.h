@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/bytes.h"
 #include "cache/cache.h"
 #include "method/stage.h"
 #include "model/model.h"
@@ -43,6 +44,12 @@ class Observations {
   // counted.
   void Truncate(int32_t end_position);
 
+  // What was gathered, as bytes and back into an object of the same shape and needs. Load trusts
+  // the bytes; Fits says whether they can belong to this cache of a text of `num_tokens`.
+  void Save(ByteWriter* out) const;
+  Status Load(ByteReader* in);
+  bool Fits(const SequenceCache& cache, uint64_t num_tokens) const;
+
   // For scores; the vectors are what HeadInput's fields view.
   void Window(uint32_t layer, uint32_t kv_head, std::vector<float>* queries,
               std::vector<int32_t>* positions) const;
@@ -56,6 +63,10 @@ class Observations {
     std::vector<double> sum;       // [key_dim]
     std::vector<double> products;  // [key_dim][key_dim], the lower triangle
   };
+
+  // What is saved; Self is Observations or const Observations.
+  template <class Archive, class Self>
+  static Status Fields(Archive& archive, Self& self);
 
   size_t HeadNumber(uint32_t layer, uint32_t query_head) const {
     return size_t{layer} * num_query_heads_ + query_head;

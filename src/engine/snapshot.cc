@@ -1,21 +1,23 @@
 #include "engine/snapshot.h"
 
-#include <bit>
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
 
+#include "base/bytes.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "engine/state.h"
 
 namespace pith {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the file is little-endian");
-
 constexpr char kMagic[8] = {'P', 'I', 'T', 'H', 'S', 'N', 'A', 'P'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kChecksumBytes = sizeof(uint64_t);
 
 // Everything that is known before the parts of varying length.
@@ -24,30 +26,18 @@ struct Header {
   uint32_t version;
   uint32_t vocabulary;
   uint64_t model_hash;
-  uint32_t key_form, key_form_version;
-  uint32_t value_form, value_form_version;
   uint64_t num_tokens;
   uint64_t num_recent;  // tokens that the sampler remembers
-  uint64_t cache_bytes;
+  uint64_t recipe_bytes, budget_bytes;
+  uint64_t cache_bytes, state_bytes;
   uint64_t note_bytes;
   uint64_t rng_state, rng_increment;
 };
-static_assert(sizeof(Header) == 88 && std::is_trivially_copyable_v<Header>);
+static_assert(sizeof(Header) == 96 && std::is_trivially_copyable_v<Header>);
 
 tl::unexpected<Error> Damaged(const std::string& path) {
   return InputError("the session file is damaged or was cut short", path,
                     "Use another copy, or start without it.");
-}
-
-tl::unexpected<Error> OtherForms(const std::string& path, const char* side, uint32_t saved_id,
-                                 uint32_t saved_version, const Form& form) {
-  const Form* saved = FindForm(static_cast<FormId>(saved_id));
-  const std::string name =
-      saved != nullptr ? std::string(saved->name) : "form number " + std::to_string(saved_id);
-  return InputError("the session holds " + std::string(side) + " as " + name + " version " +
-                        std::to_string(saved_version) + ", this run as " + std::string(form.name) +
-                        " version " + std::to_string(form.version),
-                    path, "Load it with the same forms as it was saved with.");
 }
 
 // Walks the part behind the header; the sizes were checked together before.
@@ -60,6 +50,10 @@ class Reader {
     const auto part = bytes_.first(size);
     bytes_ = bytes_.subspan(size);
     return part;
+  }
+  std::string TakeText(size_t size) {
+    const auto part = Take(size);
+    return {reinterpret_cast<const char*>(part.data()), part.size()};
   }
   template <class T>
   std::vector<T> TakeAll(size_t count) {
@@ -83,8 +77,9 @@ bool SizesFit(const Header& header, uint64_t body_bytes) {
     return true;
   };
   return take(header.num_tokens, sizeof(int32_t)) && take(header.num_recent, sizeof(int32_t)) &&
-         take(header.cache_bytes, 1) && take(header.vocabulary, sizeof(float)) &&
-         take(header.note_bytes, 1) && rest == 0;
+         take(header.recipe_bytes, 1) && take(header.budget_bytes, 1) &&
+         take(header.cache_bytes, 1) && take(header.state_bytes, 1) &&
+         take(header.vocabulary, sizeof(float)) && take(header.note_bytes, 1) && rest == 0;
 }
 
 Status CheckKind(const Header& header, const std::string& path) {
@@ -105,17 +100,6 @@ Status CheckOrigin(const Engine& engine, const Header& header, const std::string
       header.vocabulary != engine.tokenizer().vocabulary_size()) {
     return InputError("the session was saved with another model", path,
                       "Load it with the model that it was saved with.");
-  }
-  const CacheSpec spec = engine.cache_spec();
-  const Form& keys = *spec.keys.form;
-  const Form& values = *spec.values.form;
-  if (header.key_form != static_cast<uint32_t>(keys.id) ||
-      header.key_form_version != keys.version) {
-    return OtherForms(path, "keys", header.key_form, header.key_form_version, keys);
-  }
-  if (header.value_form != static_cast<uint32_t>(values.id) ||
-      header.value_form_version != values.version) {
-    return OtherForms(path, "values", header.value_form, header.value_form_version, values);
   }
   if (header.num_tokens > engine.options().context) {
     return InputError("the session has " + std::to_string(header.num_tokens) +
@@ -139,11 +123,61 @@ bool AllFinite(std::span<const float> values) {
   return true;
 }
 
-bool EveryHeadHolds(const SequenceCache& cache, uint64_t entries) {
-  for (uint32_t layer = 0; layer < cache.spec().num_layers; ++layer) {
-    for (uint32_t head = 0; head < cache.spec().num_kv_heads; ++head) {
-      if (cache.num_entries(layer, head) != entries) return false;
-    }
+std::string BudgetText(const PlannedRun& kv) { return kv.budget ? kv.budget->text : ""; }
+
+// What the file says about recipe and budget; nothing but canonical text is accepted.
+Result<PlannedRun> ReadRun(const std::string& recipe, const std::string& budget,
+                           const std::string& path) {
+  const auto printable = [](char c) { return c >= ' ' && c <= '~'; };
+  // "@" would read another file.
+  if (recipe.starts_with('@') || !std::ranges::all_of(recipe, printable)) return Damaged(path);
+  const auto plan = ParseRecipe(recipe);
+  if (!plan) {
+    return InputError(fmt::format("the session's recipe is not known here: {}", plan.error().what),
+                      path, "Load it with the program that saved it.");
+  }
+  if (plan->canonical != recipe) return Damaged(path);
+  std::vector<Budget> budgets;
+  if (!budget.empty()) {
+    auto parsed = ParseBudget(budget);
+    if (!parsed) return Damaged(path);
+    budgets.push_back(std::move(*parsed));
+  }
+  auto runs = PlanRuns({&*plan, 1}, budgets);
+  if (!runs) return Damaged(path);
+  return std::move(runs->front());
+}
+
+bool SameBudget(const std::optional<Budget>& a, const std::optional<Budget>& b) {
+  if (!a || !b) return a.has_value() == b.has_value();
+  return a->kind == b->kind && a->amount == b->amount && a->share == b->share;
+}
+
+std::string RunName(const PlannedRun& kv) {
+  return fmt::format("\"{}\"{}", kv.plan.canonical,
+                     kv.budget ? " with a budget of " + kv.budget->text : "");
+}
+
+Status CheckSameRun(const PlannedRun& saved, const PlannedRun& wanted, const std::string& path) {
+  if (saved.plan.canonical == wanted.plan.canonical && SameBudget(saved.budget, wanted.budget)) {
+    return {};
+  }
+  return InputError(
+      fmt::format("the session is kept as {}, this run as {}", RunName(saved), RunName(wanted)),
+      path, "Leave out --kv and --kv-budget to go on as it was saved.");
+}
+
+// Whether a text of `num_tokens` can have left these entries.
+bool CacheFits(const SequenceCache& cache, const Plan& plan, uint64_t num_tokens) {
+  const CacheSpec& spec = cache.spec();
+  std::vector<int32_t> positions;
+  for (uint32_t i = 0; i < spec.num_layers * spec.num_kv_heads; ++i) {
+    const uint32_t layer = i / spec.num_kv_heads, head = i % spec.num_kv_heads;
+    const uint64_t entries = cache.num_entries(layer, head);
+    if (entries > num_tokens || (plan.keeps_all() && entries != num_tokens)) return false;
+    positions.resize(entries);
+    cache.Positions(layer, head, positions);  // ascending
+    if (entries > 0 && static_cast<uint64_t>(positions.back()) >= num_tokens) return false;
   }
   return true;
 }
@@ -169,33 +203,30 @@ class HashedFile {
 
 }  // namespace
 
-Status CheckCanSave(const PlannedRun& kv) {
-  if (kv.plan.keeps_all()) return {};
-  return InputError(
-      "sessions cannot be saved or loaded with the recipe \"" + kv.plan.canonical + "\" yet",
-      "recipe", "Use a recipe that keeps every entry.");
-}
-
 Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const SamplerState& sampler,
                     std::span<const float> logits, std::string_view note, const std::string& path) {
   PITH_CHECK(logits.size() == engine.tokenizer().vocabulary_size());
-  PITH_TRY(CheckCanSave(sequence.kv));
-  std::vector<std::byte> cache;
+  if (!sequence.kv.plan.needs().Covers(sequence.observations.needs())) {
+    return Failure("a prompt that was read for several recipes cannot be saved", path);
+  }
+  std::vector<std::byte> cache, state;
   sequence.cache.Save(&cache);
+  ByteWriter writer(&state);
+  SaveState(sequence, &writer);
+  const std::string& recipe = sequence.kv.plan.canonical;
+  const std::string budget = BudgetText(sequence.kv);
 
-  const CacheSpec spec = engine.cache_spec();
   Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
   header.vocabulary = static_cast<uint32_t>(logits.size());
   header.model_hash = engine.model_hash();
-  header.key_form = static_cast<uint32_t>(spec.keys.form->id);
-  header.key_form_version = spec.keys.form->version;
-  header.value_form = static_cast<uint32_t>(spec.values.form->id);
-  header.value_form_version = spec.values.form->version;
   header.num_tokens = sequence.tokens.size();
   header.num_recent = sampler.recent.size();
+  header.recipe_bytes = recipe.size();
+  header.budget_bytes = budget.size();
   header.cache_bytes = cache.size();
+  header.state_bytes = state.size();
   header.note_bytes = note.size();
   header.rng_state = sampler.rng.first;
   header.rng_increment = sampler.rng.second;
@@ -205,20 +236,24 @@ Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const Sample
   PITH_TRY(file.Write(&header, sizeof header));
   PITH_TRY(file.Write(sequence.tokens.data(), sequence.tokens.size() * sizeof(int32_t)));
   PITH_TRY(file.Write(sampler.recent.data(), sampler.recent.size() * sizeof(int32_t)));
+  PITH_TRY(file.Write(recipe.data(), recipe.size()));
+  PITH_TRY(file.Write(budget.data(), budget.size()));
   PITH_TRY(file.Write(cache.data(), cache.size()));
+  PITH_TRY(file.Write(state.data(), state.size()));
   PITH_TRY(file.Write(logits.data(), logits.size_bytes()));
   PITH_TRY(file.Write(note.data(), note.size()));
   return file.Finish();
 }
 
-Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path) {
-  PITH_ASSIGN(const MappedFile file, MappedFile::Open(path));
-  const auto bytes = file.bytes();
+namespace {
+
+// The header of a whole file whose checksum is right and whose parts have the sizes it gives.
+Result<Header> ReadHeader(const Engine& engine, std::span<const std::byte> bytes,
+                          const std::string& path) {
   Header header{};
   std::memcpy(&header, bytes.data(), std::min(sizeof header, bytes.size()));
   PITH_TRY(CheckKind(header, path));
   if (bytes.size() < sizeof header + kChecksumBytes) return Damaged(path);
-
   const auto body = bytes.first(bytes.size() - kChecksumBytes);
   uint64_t checksum = 0;
   std::memcpy(&checksum, bytes.data() + body.size(), sizeof checksum);
@@ -227,26 +262,43 @@ Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path) {
   if (hasher.Finish() != checksum) return Damaged(path);
   PITH_TRY(CheckOrigin(engine, header, path));
   if (!SizesFit(header, body.size() - sizeof header)) return Damaged(path);
+  return header;
+}
 
-  Reader reader(body.subspan(sizeof header));
+}  // namespace
+
+Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path,
+                              const std::optional<PlannedRun>& kv) {
+  PITH_ASSIGN(const MappedFile file, MappedFile::Open(path));
+  PITH_ASSIGN(const Header header, ReadHeader(engine, file.bytes(), path));
+
+  Reader reader(file.bytes().subspan(sizeof header));
   std::vector<int32_t> tokens = reader.TakeAll<int32_t>(header.num_tokens);
   SamplerState sampler{{header.rng_state, header.rng_increment},
                        reader.TakeAll<int32_t>(header.num_recent)};
+  const std::string recipe = reader.TakeText(header.recipe_bytes);
+  const std::string budget = reader.TakeText(header.budget_bytes);
   const auto cache_bytes = reader.Take(header.cache_bytes);
+  const auto state_bytes = reader.Take(header.state_bytes);
   std::vector<float> logits = reader.TakeAll<float>(header.vocabulary);
-  const std::vector<char> note = reader.TakeAll<char>(header.note_bytes);
+  std::string note = reader.TakeText(header.note_bytes);
   if (!InVocabulary(tokens, header.vocabulary) ||
       !InVocabulary(sampler.recent, header.vocabulary) || !AllFinite(logits)) {
     return Damaged(path);
   }
-  PITH_ASSIGN(SequenceCache cache,
-              SequenceCache::Load(&engine.pool(), engine.cache_spec(), cache_bytes, path));
-  if (!EveryHeadHolds(cache, tokens.size())) return Damaged(path);
-  Sequence sequence = engine.NewSequence();
-  sequence.cache = std::move(cache);
+  PITH_ASSIGN(const PlannedRun run, ReadRun(recipe, budget, path));
+  if (kv) PITH_TRY(CheckSameRun(run, *kv, path));
+
+  PITH_ASSIGN(Sequence sequence, engine.NewSequence(run));
+  PITH_ASSIGN(sequence.cache,
+              SequenceCache::Load(&engine.pool(), sequence.cache.spec(), cache_bytes, path));
+  if (!CacheFits(sequence.cache, run.plan, tokens.size())) return Damaged(path);
   sequence.tokens = std::move(tokens);
-  return Snapshot{std::move(sequence), std::move(sampler), std::move(logits),
-                  std::string(note.begin(), note.end())};
+  const Error damaged = Damaged(path).value();
+  ByteReader state(state_bytes, damaged);
+  PITH_TRY(LoadState(&state, damaged, &sequence));
+  if (state.remaining() > 0) return Damaged(path);
+  return Snapshot{std::move(sequence), std::move(sampler), std::move(logits), std::move(note)};
 }
 
 }  // namespace pith

@@ -2,6 +2,7 @@
 // file").
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,16 +20,15 @@ struct Snapshot {
   std::string note;           // what the program wanted to remember beside it, as it was given
 };
 
-// Refuses recipes that drop entries: what they gather is not part of the file.
-Status CheckCanSave(const PlannedRun& kv);
-
 // `logits` are those of the last token in `sequence`, so that a loaded sequence continues bit for
 // bit. The file is there whole or not at all.
 Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const SamplerState& sampler,
                     std::span<const float> logits, std::string_view note, const std::string& path);
 
-// Refuses, as bad input that names `path`, what is damaged, of another model, of other forms or
-// longer than the context.
-Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path);
+// The sequence is kept as it was when it was saved. Refuses, as bad input that names `path`, what
+// is damaged, of another model, longer than the context, or of another recipe or budget than `kv`,
+// if that is given.
+Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path,
+                              const std::optional<PlannedRun>& kv = std::nullopt);
 
 }  // namespace pith

@@ -137,9 +137,10 @@ TEST_F(SnapshotTest, AnyTruncation_IsRefused) {
 TEST_F(SnapshotTest, ForgedCounts_AreRefused) {
   ASSERT_TRUE(Save());
   const std::string good = ReadAll(path_);
-  // num_tokens, num_recent, cache_bytes, note_bytes (docs/save_format.md)
-  for (const size_t offset : {40u, 48u, 56u, 64u}) {
+  // The seven counts of docs/save_format.md.
+  for (size_t offset = 24; offset < 80; offset += sizeof(uint64_t)) {
     for (const uint64_t value : {uint64_t{0}, uint64_t{1}, ~uint64_t{0}, uint64_t{1} << 62}) {
+      if (std::memcmp(&good[offset], &value, sizeof value) == 0) continue;
       WriteAll(path_, good);
       Forge([&](std::string* bytes) { std::memcpy(&(*bytes)[offset], &value, sizeof value); });
       EXPECT_NE(Refusal(*engine_), "") << "offset " << offset << " value " << value;
@@ -149,7 +150,7 @@ TEST_F(SnapshotTest, ForgedCounts_AreRefused) {
 
 TEST_F(SnapshotTest, ForgedToken_IsRefused) {
   ASSERT_TRUE(Save());
-  Forge([](std::string* bytes) { std::memset(&(*bytes)[88], 0xff, 4); });
+  Forge([](std::string* bytes) { std::memset(&(*bytes)[96], 0xff, 4); });
   EXPECT_THAT(Refusal(*engine_), HasSubstr("damaged"));
 }
 
@@ -159,15 +160,21 @@ TEST_F(SnapshotTest, OtherModelHash_IsRefusedAsAnotherModel) {
   EXPECT_THAT(Refusal(*engine_), HasSubstr("another model"));
 }
 
-TEST_F(SnapshotTest, OtherForms_AreNamed) {
+TEST_F(SnapshotTest, EarlierVersion_IsRefusedByName) {
+  ASSERT_TRUE(Save());
+  Forge([](std::string* bytes) { (*bytes)[8] = 1; });
+  EXPECT_THAT(Refusal(*engine_), HasSubstr("version 1"));
+}
+
+TEST_F(SnapshotTest, EngineOfOtherForms_GoesOnAsItWasSaved) {
   ASSERT_TRUE(Save());
   EngineOptions options = NanoOptions();
   options.key_form = FindForm("f32");
   options.value_form = FindForm("f32");
   const auto other = NanoEngine(options);
-  const std::string refusal = Refusal(*other);
-  EXPECT_THAT(refusal, HasSubstr("f16"));
-  EXPECT_THAT(refusal, HasSubstr("f32"));
+  const Snapshot loaded = LoadSnapshot(*other, path_).value();
+  EXPECT_EQ(loaded.sequence.kv.plan.canonical, "full");
+  EXPECT_EQ(loaded.sequence.cache.spec().keys.form->name, "f16");
 }
 
 TEST_F(SnapshotTest, ShorterContext_IsRefused) {

@@ -1,0 +1,48 @@
+#include "engine/state.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "engine/compress.h"
+
+namespace pith {
+namespace {
+
+// Everything but the observations. S is Sequence or const Sequence.
+template <class Archive, class S>
+Status StateFields(Archive& archive, S& sequence) {
+  PITH_TRY(archive.Field(sequence.pinned));
+  PITH_TRY(archive.Field(sequence.entries_per_head));
+  PITH_TRY(archive.Field(sequence.since_compression));
+  return archive.Field(sequence.head_memory);
+}
+
+bool StateFits(const Sequence& sequence) {
+  const CacheSpec& spec = sequence.cache.spec();
+  const size_t memory = sequence.head_memory.size();
+  return std::ranges::all_of(sequence.pinned,
+                             [](const PositionRange& range) {
+                               return range.first >= 0 && range.first <= range.second;
+                             }) &&
+         sequence.entries_per_head <= BudgetEntries(sequence.kv, sequence.tokens.size()) &&
+         (memory == 0 || memory == size_t{spec.num_layers} * spec.num_kv_heads) &&
+         std::ranges::all_of(sequence.head_memory, [](double x) { return std::isfinite(x); }) &&
+         sequence.observations.Fits(sequence.cache, sequence.tokens.size());
+}
+
+}  // namespace
+
+void SaveState(const Sequence& sequence, ByteWriter* out) {
+  PITH_CHECK(StateFields(*out, sequence).has_value());
+  sequence.observations.Save(out);
+}
+
+Status LoadState(ByteReader* in, const Error& damaged, Sequence* sequence) {
+  PITH_TRY(StateFields(*in, *sequence));
+  PITH_TRY(sequence->observations.Load(in));
+  if (!StateFits(*sequence)) return tl::unexpected<Error>(damaged);
+  return {};
+}
+
+}  // namespace pith
