@@ -42,7 +42,32 @@ CacheSpec Checked(const CacheSpec& spec) {
   return spec;
 }
 
+// Of a list whose pages are as Keep leaves them, and of what Reserve adds to it.
+uint64_t ListBytes(const ListLayout& layout, uint64_t entries, uint64_t room) {
+  const auto page_bytes = [&](uint32_t capacity) {
+    const size_t positions = layout.side == Side::kKeys ? capacity * sizeof(int32_t) : 0;
+    return PagePool::BlockBytes(layout.PageBytes(capacity)) + PagePool::BlockBytes(positions);
+  };
+  const auto new_bytes = [&](uint64_t count) {
+    const auto rest = static_cast<uint32_t>(count % kMaxPageEntries);
+    return count / kMaxPageEntries * page_bytes(kMaxPageEntries) +
+           (rest == 0 ? 0 : page_bytes(CapacityClass(rest)));
+  };
+  uint64_t bytes = new_bytes(entries);
+  if (const auto last = static_cast<uint32_t>(entries % kMaxPageEntries); last > 0) {
+    const auto joined = static_cast<uint32_t>(std::min<uint64_t>(room, kMaxPageEntries - last));
+    if (last + joined > CapacityClass(last)) bytes += page_bytes(CapacityClass(last + joined));
+    room -= joined;
+  }
+  return bytes + new_bytes(room);
+}
+
 }  // namespace
+
+uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room) {
+  return ListBytes(LayoutOf(spec, Side::kKeys), entries, room) +
+         ListBytes(LayoutOf(spec, Side::kValues), entries, room);
+}
 
 ListMap::ListMap(const CacheSpec& spec, OwnerScope scope) {
   for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {

@@ -61,6 +61,10 @@ struct CacheUsage {
   double Fragmentation() const { return logical ? double(allocated) / double(logical) : 1.0; }
 };
 
+// The most that the keys and values of one KV head, with a list of their own, take from the pool
+// while they are extended from `entries` to `entries + room`, wherever the entries' positions lie.
+uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room);
+
 class PagePool;  // page.h
 
 class SequenceCache {

@@ -132,23 +132,31 @@ void PageList::SetPage(size_t index, Page* page) {
   view.positions = page->positions;
 }
 
+// What the last page needs to take these too.
+bool PageList::ReserveInLast(std::span<const int32_t> positions) {
+  const Page& page = *pages_.back();
+  const PageView& view = views_.back();
+  const uint32_t needed = view.count + static_cast<uint32_t>(positions.size());
+  const bool explicit_positions = layout_->side == Side::kKeys && NeedsPositions(view, positions);
+  if (needed > page.capacity || page.references > 1) {
+    const uint32_t capacity = std::max(page.capacity, CapacityClass(needed));
+    Page* copy = CopyPage(page, view, capacity, explicit_positions);
+    if (copy == nullptr) return false;
+    reserved_.push_back(copy);
+    replaces_last_ = true;
+  } else if (explicit_positions && page.positions == nullptr) {
+    reserved_positions_ = NewPositions(page.capacity);
+    return reserved_positions_ != nullptr;
+  }
+  return true;
+}
+
 bool PageList::Reserve(std::span<const int32_t> positions) {
   const bool keys = layout_->side == Side::kKeys;
   size_t done = 0;
   if (!views_.empty() && views_.back().count < kMaxPageEntries && !positions.empty()) {
-    const Page& page = *pages_.back();
-    const PageView& view = views_.back();
-    done = std::min<size_t>(positions.size(), kMaxPageEntries - view.count);
-    const uint32_t needed = view.count + static_cast<uint32_t>(done);
-    const bool explicit_positions = keys && NeedsPositions(view, positions.first(done));
-    if (needed > page.capacity || page.references > 1 ||
-        (explicit_positions && page.positions == nullptr)) {
-      const uint32_t capacity = std::max(page.capacity, CapacityClass(needed));
-      Page* copy = CopyPage(page, view, capacity, explicit_positions);
-      if (copy == nullptr) return false;
-      reserved_.push_back(copy);
-      replaces_last_ = true;
-    }
+    done = std::min<size_t>(positions.size(), kMaxPageEntries - views_.back().count);
+    if (!ReserveInLast(positions.first(done))) return false;
   }
   while (done < positions.size()) {
     const size_t count = std::min<size_t>(positions.size() - done, kMaxPageEntries);
@@ -164,6 +172,11 @@ bool PageList::Reserve(std::span<const int32_t> positions) {
 void PageList::Commit(std::span<const int32_t> positions) {
   size_t next = 0;
   if (replaces_last_) SetPage(pages_.size() - 1, reserved_[next++]);
+  if (reserved_positions_ != nullptr) {
+    PageView& view = views_.back();
+    for (uint32_t i = 0; i < view.count; ++i) reserved_positions_[i] = view.Position(i);
+    view.positions = pages_.back()->positions = std::exchange(reserved_positions_, nullptr);
+  }
   size_t done = 0;
   if (!views_.empty()) {
     done = std::min<size_t>(positions.size(), kMaxPageEntries - views_.back().count);
@@ -189,6 +202,9 @@ void PageList::Cancel() {
   for (Page* page : reserved_) Release(page);
   reserved_.clear();
   replaces_last_ = false;
+  if (reserved_positions_ != nullptr) {
+    FreePositions(std::exchange(reserved_positions_, nullptr), pages_.back()->capacity);
+  }
   for (const ReservedChange& change : changes_) {
     if (change.page != nullptr) Release(change.page);
     if (change.positions != nullptr) FreePositions(change.positions, change.capacity);

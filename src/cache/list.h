@@ -126,6 +126,7 @@ class PageList {
   void Release(Page* page);
   void SetPage(size_t index, Page* page);
   void AppendToLast(std::span<const int32_t> positions);
+  bool ReserveInLast(std::span<const int32_t> positions);
   void ClearSideUnits(Page* page, uint32_t first, uint32_t count);
 
   // Parts of CommitKeep: what the entries at `kept` hold goes to the front of `to`, which may be
@@ -146,6 +147,7 @@ class PageList {
   // replaces_last_.
   std::vector<Page*> reserved_;
   bool replaces_last_ = false;
+  int32_t* reserved_positions_ = nullptr;  // for the last page, if it stays and needs its own now
 
   // Between ReserveKeep and CommitKeep, for every page that will change, from the first one on: a
   // new page to take its place, or positions for the page that stays, or neither.

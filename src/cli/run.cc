@@ -64,6 +64,7 @@ Result<Start> StartSequence(const RunFlags& flags, Engine& engine, const Planned
                             Sampler& sampler) {
   if (flags.load.empty()) {
     PITH_ASSIGN(Sequence sequence, engine.NewSequence(kv));
+    sequence.tokens_to_come = flags.generate.generate.max_tokens;
     return Start{std::move(sequence), {}};
   }
   PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine, flags.load, SessionRecipe(flags.engine, kv)));

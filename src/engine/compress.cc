@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/log.h"
+#include "base/check.h"
 
 namespace pith {
 namespace {
@@ -84,36 +84,40 @@ void HeadEvidence::ReadObservations(const Observations& seen, const Needs& needs
 
 class Compression {
  public:
-  Compression(const CompressTools& tools, Sequence& sequence, uint64_t entries)
+  Compression(const CompressTools& tools, Sequence& sequence, const CompressTarget& target)
       : tools_(tools),
         sequence_(sequence),
         cache_(sequence.cache),
         plan_(sequence.kv.plan),
-        entries_(entries),
+        target_(target),
+        entries_(target.entries),
         num_layers_(cache_.spec().num_layers),
         num_heads_(cache_.spec().num_kv_heads) {}
 
   Status Run() {
-    if (!plan_.takes_budget()) {
-      Score();
-    } else {
-      if (!IsOverBudget(cache_, entries_)) return {};
-      const std::string where =
-          sequence_.kv.budget ? fmt::format("budget \"{}\"", sequence_.kv.budget->text) : "budget";
-      PITH_TRY(CheckProtected(plan_, entries_, where));
-      Score();
-      PITH_TRY(CheckPinned(where));
-    }
-    Allocate();
+    if (IsWithinTarget()) return {};
+    PITH_TRY(CheckProtected(plan_, entries_, Where()));
+    Score();
+    PITH_TRY(Allocate());
     return KeepSelected();
   }
 
  private:
   void Score();
   void ScoreHead(uint32_t layer, uint32_t kv_head);
-  Status CheckPinned(const std::string& where) const;
-  void Allocate();
+  Status CheckPinned() const;
+  Status Allocate();
+  void AllocateEntries();
+  bool LeavesRoom() const;
   Status KeepSelected();
+
+  bool IsWithinTarget() const {
+    if (!plan_.takes_budget() || IsOverBudget(cache_, entries_)) return false;
+    return target_.bytes == nullptr || target_.bytes->Holds(cache_, target_.room);
+  }
+  std::string Where() const {
+    return sequence_.kv.budget ? fmt::format("budget \"{}\"", sequence_.kv.budget->text) : "budget";
+  }
 
   std::vector<float>& ScoresOf(uint32_t layer, uint32_t kv_head) {
     return scores_[size_t{layer} * num_heads_ + kv_head];
@@ -123,7 +127,8 @@ class Compression {
   Sequence& sequence_;
   SequenceCache& cache_;
   const Plan& plan_;
-  uint64_t entries_;
+  const CompressTarget& target_;
+  uint64_t entries_;  // per head on average
   uint32_t num_layers_, num_heads_;
   MeanRotation rotation_;
   std::vector<std::vector<float>> scores_;   // [layer][kv_head][n]
@@ -172,19 +177,43 @@ void Compression::ScoreHead(uint32_t layer, uint32_t kv_head) {
   }
 }
 
-Status Compression::CheckPinned(const std::string& where) const {
+Status Compression::CheckPinned() const {
   for (const std::vector<float>& scores : scores_) {
     const auto needed = static_cast<uint64_t>(std::ranges::count(scores, kProtected));
     if (needed <= entries_) continue;
     return InputError(fmt::format("{} entries of a head are protected or pinned, and the budget "
                                   "has room for {}",
                                   needed, entries_),
-                      where, "Give a larger budget, or protect less.");
+                      Where(), "Give a larger budget, or protect less.");
   }
   return {};
 }
 
-void Compression::Allocate() {
+Status Compression::Allocate() {
+  PITH_TRY(CheckPinned());
+  AllocateEntries();
+  while (!LeavesRoom()) {
+    const uint64_t before = entries_;
+    entries_ -= 1 + entries_ / 64;
+    PITH_TRY(CheckProtected(plan_, entries_, Where()));
+    if (plan_.num_protected(entries_) != plan_.num_protected(before)) Score();
+    PITH_TRY(CheckPinned());
+    AllocateEntries();
+  }
+  return {};
+}
+
+// Heads of different lengths round their pages up differently, so that only the allocation tells.
+bool Compression::LeavesRoom() const {
+  if (target_.bytes == nullptr || entries_ == 0) return true;
+  std::vector<uint64_t> held(allocated_.size());
+  for (size_t i = 0; i < held.size(); ++i) {
+    held[i] = std::min<uint64_t>(allocated_[i], scores_[i].size());
+  }
+  return target_.bytes->Holds(held, target_.room);
+}
+
+void Compression::AllocateEntries() {
   allocated_.resize(scores_.size());
   plan_.alloc.part->allocate(
       {num_layers_, num_heads_, entries_, scores_, statistics_, tools_.profile}, plan_.alloc.values,
@@ -219,6 +248,7 @@ Status Compression::KeepSelected() {
 uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens) {
   if (!kv.budget) return num_tokens;
   const Budget& budget = *kv.budget;
+  PITH_CHECK(budget.kind != Budget::Kind::kBytes);
   if (budget.kind == Budget::Kind::kEntries) return budget.amount;
   // A share such as 0.1 of 10 must not lose an entry to rounding.
   const double entries = std::floor(static_cast<double>(num_tokens) * budget.share + 1e-6);
@@ -233,8 +263,8 @@ bool IsOverBudget(const SequenceCache& cache, uint64_t entries) {
   return held > entries * total;
 }
 
-Status CompressCache(const CompressTools& tools, Sequence& sequence, uint64_t entries) {
-  return Compression(tools, sequence, entries).Run();
+Status CompressCache(const CompressTools& tools, Sequence& sequence, const CompressTarget& target) {
+  return Compression(tools, sequence, target).Run();
 }
 
 }  // namespace pith

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/status.h"
+#include "engine/byte_budget.h"
 #include "engine/engine.h"
 #include "engine/step.h"
 #include "model/weights.h"
@@ -17,16 +18,22 @@ struct CompressTools {
   const HeadProfile* profile = nullptr;
 };
 
+struct CompressTarget {
+  uint64_t entries = 0;  // per head on average
+  // With a budget in bytes the heads get fewer until `room` tokens fit beside them.
+  const ByteBudget* bytes = nullptr;
+  uint64_t room = 0;
+};
+
 // Entries that a head may keep on average, for a text of `num_tokens`: all of them if there is no
-// budget.
+// budget. Not for budgets in bytes.
 uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens);
 
 // Whether the heads hold more than `entries` on average.
 bool IsOverBudget(const SequenceCache& cache, uint64_t entries);
 
-// Compresses the cache as the sequence's recipe says, to `entries` per head on average. A cache
-// that holds no more than that is left alone, unless the recipe takes no budget. Input error if
-// more is protected.
-Status CompressCache(const CompressTools& tools, Sequence& sequence, uint64_t entries);
+// Compresses the cache as the sequence's recipe says. A cache that is within the target is left
+// alone, unless the recipe takes no budget. Input error if more is protected.
+Status CompressCache(const CompressTools& tools, Sequence& sequence, const CompressTarget& target);
 
 }  // namespace pith

@@ -29,7 +29,11 @@ struct Engine::Impl {
 
   CacheSpec SpecFor(const Plan& plan) const;
   Status CheckCanRun(const PlannedRun& kv) const;
-  Status CompressTo(Sequence& sequence, uint64_t entries);
+  Status CheckBytes(const PlannedRun& kv) const;
+  uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
+  Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room);
+  Status MakeRoom(Sequence& sequence, uint64_t num_tokens);
+  size_t ChunkOf(const Sequence& sequence) const;
   Status CompressBetween(Sequence& sequence, size_t to_come);
   Status CompressWhileGenerating(Sequence& sequence);
 
@@ -50,6 +54,15 @@ struct Engine::Impl {
 namespace {
 
 constexpr uint32_t kMaxChunk = 8192;
+
+// Many tokens are read between two compressions for a budget in bytes: one part of so many.
+constexpr uint64_t kRoomShare = 16;
+
+bool InBytes(const PlannedRun& kv) { return kv.budget && kv.budget->kind == Budget::Kind::kBytes; }
+
+ByteBudget BytesOf(const PlannedRun& kv, const CacheSpec& spec) {
+  return {spec, kv.budget->amount};
+}
 constexpr int kMaxThreads = 512;  // ggml's own bound
 
 // Bytes of memory that the system can still give, from MemAvailable and the address-space limit;
@@ -229,8 +242,9 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
 CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
 
 Sequence Sequence::Fork() const {
-  return {cache.Fork(),      tokens,     kv, pinned, observations, entries_per_head,
-          since_compression, head_memory};
+  return {
+      cache.Fork(), tokens,        kv, pinned, observations, entries_per_head, since_compression,
+      head_memory,  tokens_to_come};
 }
 
 void Sequence::Truncate(size_t num_tokens) {
@@ -240,8 +254,9 @@ void Sequence::Truncate(size_t num_tokens) {
 }
 
 bool SharesPrefill(const PlannedRun& a, const PlannedRun& b) {
-  return a.plan.key_form == b.plan.key_form && a.plan.value_form == b.plan.value_form &&
-         !a.plan.between_chunks() && !b.plan.between_chunks();
+  return !InBytes(a) && !InBytes(b) && a.plan.key_form == b.plan.key_form &&
+         a.plan.value_form == b.plan.value_form && !a.plan.between_chunks() &&
+         !b.plan.between_chunks();
 }
 
 Sequence Engine::NewSequence() {
@@ -274,7 +289,9 @@ Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
     return InputError("the prompt was compressed for " + names, "recipe",
                       "Fork it before it is compressed.");
   }
-  const bool same = prompt.kv.plan.canonical == kv.plan.canonical;
+  const bool same = prompt.kv.plan.canonical == kv.plan.canonical &&
+                    InBytes(prompt.kv) == InBytes(kv) &&
+                    (!InBytes(kv) || prompt.kv.budget->amount == kv.budget->amount);
   if ((!same && !SharesPrefill(prompt.kv, kv)) ||
       !prompt.observations.needs().Covers(kv.plan.needs())) {
     return InputError("the prompt was read for " + names, "recipe",
@@ -288,8 +305,13 @@ Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
 
 Status Engine::Compress(Sequence& sequence) {
   if (sequence.kv.plan.keeps_all() || sequence.tokens.empty()) return {};
-  sequence.entries_per_head = BudgetEntries(sequence.kv, sequence.tokens.size());
-  return impl_->CompressTo(sequence, sequence.entries_per_head);
+  uint64_t room = 0;
+  if (InBytes(sequence.kv)) {
+    const uint64_t most = BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk();
+    room = std::clamp<uint64_t>(sequence.tokens_to_come, 1, most);
+  }
+  sequence.entries_per_head = impl_->EntriesFor(sequence, sequence.tokens.size(), room);
+  return impl_->CompressTo(sequence, sequence.entries_per_head, room);
 }
 
 Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
@@ -299,6 +321,7 @@ Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
                       "Give entries per head (512) or a share of the prompt (10%).");
   }
   if (kv.budget) PITH_TRY(CheckBudget(kv.plan, *kv.budget));
+  PITH_TRY(CheckBytes(kv));
   if (model->shape().window == 0) return {};
   return InputError("the model attends to the last " + std::to_string(model->shape().window) +
                         " tokens only, and \"" + kv.plan.canonical +
@@ -306,15 +329,52 @@ Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
                     options.model_path, "Use the recipe \"full\".");
 }
 
-Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries) {
+// What a budget in bytes must hold at least: a chunk beside what is protected.
+Status Engine::Impl::CheckBytes(const PlannedRun& kv) const {
+  if (!InBytes(kv)) return {};
+  const ByteBudget bytes = BytesOf(kv, SpecFor(kv.plan));
+  const uint64_t entries = bytes.MaxEntries(bytes.MaxChunk());
+  const std::string where = "budget \"" + kv.budget->text + "\"";
+  if (entries == 0) {
+    return InputError("the budget does not hold one token of every head", where,
+                      "Give a larger budget.");
+  }
+  return CheckProtected(kv.plan, entries, where);
+}
+
+uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
+                                  uint64_t room) const {
+  if (!InBytes(sequence.kv)) return BudgetEntries(sequence.kv, num_tokens);
+  return BytesOf(sequence.kv, sequence.cache.spec()).MaxEntries(room);
+}
+
+Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t room) {
   sequence.since_compression = 0;
-  return CompressCache({*model, *runner, nullptr}, sequence, entries);
+  const CompressTools tools{*model, *runner, nullptr};
+  if (!InBytes(sequence.kv)) return CompressCache(tools, sequence, {entries});
+  const ByteBudget bytes = BytesOf(sequence.kv, sequence.cache.spec());
+  return CompressCache(tools, sequence, {entries, &bytes, room});
+}
+
+// Before tokens are read: a budget in bytes holds at every moment.
+Status Engine::Impl::MakeRoom(Sequence& sequence, uint64_t num_tokens) {
+  if (!InBytes(sequence.kv)) return {};
+  const ByteBudget bytes = BytesOf(sequence.kv, sequence.cache.spec());
+  if (bytes.Holds(sequence.cache, num_tokens)) return {};
+  const uint64_t room = std::max(num_tokens, bytes.MaxEntries(0) / kRoomShare);
+  return CompressTo(sequence, bytes.MaxEntries(room), room);
+}
+
+size_t Engine::Impl::ChunkOf(const Sequence& sequence) const {
+  if (!InBytes(sequence.kv)) return options.chunk;
+  return std::min<size_t>(options.chunk, BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk());
 }
 
 // Between chunks: to what the budget is for the whole of the text, `to_come` tokens included.
 Status Engine::Impl::CompressBetween(Sequence& sequence, size_t to_come) {
   if (to_come == 0 || !sequence.kv.plan.between_chunks()) return {};
-  return CompressTo(sequence, BudgetEntries(sequence.kv, sequence.tokens.size() + to_come));
+  const uint64_t room = std::min(to_come, ChunkOf(sequence));
+  return CompressTo(sequence, EntriesFor(sequence, sequence.tokens.size() + to_come, room), room);
 }
 
 Status Engine::Impl::CompressWhileGenerating(Sequence& sequence) {
@@ -323,12 +383,12 @@ Status Engine::Impl::CompressWhileGenerating(Sequence& sequence) {
     const auto budget = static_cast<double>(sequence.entries_per_head);
     const auto left = static_cast<uint64_t>(std::floor(budget * (1 - drop) + 1e-6));
     if (!IsOverBudget(sequence.cache, sequence.entries_per_head)) return {};
-    return CompressTo(sequence, std::max<uint64_t>(1, left));
+    return CompressTo(sequence, std::max<uint64_t>(1, left), 1);
   }
   const uint32_t interval = sequence.kv.plan.decode_interval();
   if (interval == 0) return {};
   if (++sequence.since_compression < interval) return {};
-  return CompressTo(sequence, sequence.entries_per_head);
+  return CompressTo(sequence, sequence.entries_per_head, 1);
 }
 
 Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const int32_t> tokens,
@@ -338,7 +398,8 @@ Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const 
   PITH_TRY(impl_->CheckMemory(sequence, tokens.size()));
   std::span<const float> logits;
   for (size_t done = 0; done < tokens.size();) {
-    const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
+    const size_t count = std::min(impl_->ChunkOf(sequence), tokens.size() - done);
+    PITH_TRY(impl_->MakeRoom(sequence, count));
     const size_t outputs = done + count == tokens.size() ? 1 : 0;
     PITH_ASSIGN(logits, impl_->RunChunk(sequence, tokens.subspan(done, count), outputs));
     done += count;
@@ -358,6 +419,7 @@ Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences
   for (size_t i = 0; i < sequences.size(); ++i) {
     PITH_TRY(impl_->CheckTokens(*sequences[i], tokens.subspan(i, 1)));
   }
+  for (Sequence* sequence : sequences) PITH_TRY(impl_->MakeRoom(*sequence, 1));
   impl_->rows = {};
   for (size_t i = 0; i < sequences.size(); ++i) {
     if (Status added = impl_->AddRows(*sequences[i], tokens.subspan(i, 1)); !added) {
@@ -380,7 +442,8 @@ Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const i
   PITH_TRY(impl_->CheckMemory(sequence, tokens.size()));
   std::vector<float> all;
   for (size_t done = 0; done < tokens.size();) {
-    const size_t count = std::min<size_t>(impl_->options.chunk, tokens.size() - done);
+    const size_t count = std::min(impl_->ChunkOf(sequence), tokens.size() - done);
+    PITH_TRY(impl_->MakeRoom(sequence, count));
     PITH_ASSIGN(const std::span<const float> logits,
                 impl_->RunChunk(sequence, tokens.subspan(done, count), count));
     all.insert(all.end(), logits.begin(), logits.end());

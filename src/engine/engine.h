@@ -46,6 +46,9 @@ struct Sequence {
   uint64_t entries_per_head = 0;    // what the budget came to at the end of the prompt; 0: not yet
   uint32_t since_compression = 0;   // tokens generated
   std::vector<double> head_memory;  // [layer][kv_head], HeadInput::memory
+  // Tokens that are going to be generated, for which a budget in bytes leaves room at the end of
+  // the prompt, as far as a quarter of it goes. It holds without, but may compress again sooner.
+  uint64_t tokens_to_come = 0;
 
   Sequence Fork() const;
   // Goes back to the first `num_tokens` tokens. What was evicted does not come back.
@@ -53,7 +56,7 @@ struct Sequence {
 };
 
 // Whether the two runs read a prompt in the same way, so that one reading serves both: they differ
-// at most in what happens after it.
+// at most in what happens after it. Budgets in bytes hold while a prompt is read.
 bool SharesPrefill(const PlannedRun& a, const PlannedRun& b);
 
 // Called after every chunk of a prompt with tokens done and in all. Return false to stop: Feed then
@@ -90,9 +93,10 @@ class Engine {
   // Input error if the recipe protects more than the budget has room for.
   Status Compress(Sequence& sequence);
 
-  // Feeds `tokens` in chunks, and compresses between them if the recipe says so; the logits of the
-  // last one, [vocabulary], valid until the next call. Input error if they do not fit the context
-  // or are not in the vocabulary; kFailure if the cache has no memory for them.
+  // Feeds `tokens` in chunks, and compresses between them if the recipe says so or a budget in
+  // bytes would be exceeded; the logits of the last one, [vocabulary], valid until the next call.
+  // Input error if they do not fit the context or are not in the vocabulary; kFailure if the cache
+  // has no memory for them.
   Result<std::span<const float>> Feed(Sequence& sequence, std::span<const int32_t> tokens,
                                       const FeedProgress& progress = {});
 

@@ -94,10 +94,6 @@ Status CheckBudget(const Plan& plan, const Budget& budget) {
                                   plan.alloc.part->name),
                       where, "Leave the budget out, or set its own parameters.");
   }
-  if (budget.kind == Budget::Kind::kBytes) {
-    return InputError("budgets in bytes are not built yet", where,
-                      "Give entries per head (512) or a share of the prompt (10%).");
-  }
   if (budget.kind == Budget::Kind::kEntries) return CheckProtected(plan, budget.amount, where);
   return {};
 }

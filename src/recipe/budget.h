@@ -26,7 +26,8 @@ struct Budget {
 // negative and overflowing budgets are refused.
 Result<Budget> ParseBudget(std::string_view text);
 
-// Refuses a budget for a recipe that has no use for one, or with less room than it protects.
+// Refuses a budget for a recipe that has no use for one, or one in entries with less room than it
+// protects.
 Status CheckBudget(const Plan& plan, const Budget& budget);
 // Refuses a budget of `entries` per head with less room than the recipe protects.
 Status CheckProtected(const Plan& plan, uint64_t entries, const std::string& where);

@@ -225,6 +225,10 @@ Status EvalRunner::RunRecipe(size_t recipe, const Sequence& context, const Readi
                              std::vector<Question>& questions, ResultLog* log) {
   Reading reading = read;
   PITH_ASSIGN(Sequence kept, engine_->ForkAs(context, settings_.recipes[recipe]));
+  for (const Question& question : questions) {
+    kept.tokens_to_come = std::max(
+        kept.tokens_to_come, question.prompt.rest.size() + uint64_t{question.item.max_new_tokens});
+  }
   const auto begin = Clock::now();
   PITH_TRY(engine_->Compress(kept));
   reading.compress_ms = MsSince(begin);

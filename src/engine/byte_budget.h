@@ -1,0 +1,31 @@
+// Budgets in bytes: a promise that a sequence's cache never takes more from the system.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "cache/cache.h"
+
+namespace pith {
+
+class ByteBudget {
+ public:
+  // `bytes` for all heads together. A part of it is set aside for what the pool rounds up.
+  ByteBudget(CacheSpec spec, uint64_t bytes);
+
+  // Entries that every head may hold so that `room` more fit beside them at any moment.
+  uint64_t MaxEntries(uint64_t room) const;
+  // Tokens that are read in one step: so few that most of the budget is left for what was read.
+  uint64_t MaxChunk() const { return std::max<uint64_t>(1, MaxEntries(0) / 4); }
+
+  // Whether all heads can be extended by `room`, of which each holds so many ([layer][kv_head]).
+  bool Holds(std::span<const uint64_t> entries, uint64_t room) const;
+  bool Holds(const SequenceCache& cache, uint64_t room) const;
+
+ private:
+  CacheSpec spec_;
+  uint64_t bytes_;
+};
+
+}  // namespace pith
