@@ -14,8 +14,9 @@ namespace pith {
 
 enum class Side : uint8_t { kKeys = 0, kValues = 1 };
 
-// Stored in save files: numbers are permanent.
-enum class FormId : uint32_t { kF32 = 1, kF16 = 2, kBF16 = 3 };
+// Stored in save files: numbers are permanent. KIVI's forms (kivi.h) have the numbers
+// 0x10000 + 0x100 * bits + group.
+enum class FormId : uint32_t { kF32 = 1, kF16 = 2, kBF16 = 3, kQ8_0 = 4, kQ4_0 = 5 };
 
 // Entries are grouped in blocks of this many inside a page; capacity classes are multiples of it.
 inline constexpr uint32_t kBlockEntries = 8;
@@ -25,8 +26,10 @@ struct PageShape {
   uint32_t capacity = 0;  // entries the page has room for, a multiple of kBlockEntries
 };
 
-// All functions are thread-safe on disjoint entries of a page. `rows` are f32, [count][dim] with
-// `row_stride` floats from one row to the next.
+struct Packing;  // packed.h
+
+// All functions are thread-safe on disjoint blocks of kBlockEntries entries of a page. `rows` are
+// f32, [count][dim] with `row_stride` floats from one row to the next.
 //
 // Entries of most forms stand alone: each can be stored, moved and appended at any time. Where a
 // form measures several entries together (keys per channel), its pages are *sealed*: group() > 0,
@@ -36,8 +39,10 @@ struct Form {
   std::string_view name;
   FormId id;
   uint32_t version;
-  std::string_view summary;  // one line for `pith methods`
-  double bits_per_value;     // stored bits per key or value number, side data included
+  std::string_view summary;          // one line for `pith methods`
+  double bits_per_value;             // stored bits per key or value number, side data included
+  uint32_t dim_multiple = 1;         // entries must have a multiple of this many numbers
+  const Packing* packing = nullptr;  // how codes lie in a page; null: plain numbers
 
   // Bytes of a page's entries. 64-byte aligned memory is expected; blocks may be added at the end
   // without moving earlier ones (a page grows into the next capacity class by copying its bytes).
@@ -71,14 +76,17 @@ struct Form {
   uint32_t group(Side side) const { return side == Side::kKeys ? key_group : value_group; }
 };
 
-// All forms, in the order in which they are printed.
+// The forms that are presets by themselves, in the order in which they are printed. Forms with
+// parameters (kivi.h) are not among them.
 std::span<const Form* const> Forms();
-const Form* FindForm(std::string_view name);  // nullptr if there is none
+// Among all forms; nullptr if there is none.
+const Form* FindForm(std::string_view name);
 const Form* FindForm(FormId id);
 
 // Plain forms (f32, f16, bf16) share one layout, which kernels read directly:
-//   keys   [capacity / 8][dim][8]   eight entries side by side, so that scores of eight entries
-//   come out in one vector values [capacity][dim]
+//   keys   [capacity / 8][dim][8]: eight entries side by side, so that the scores of eight entries
+//          come out in one vector
+//   values [capacity][dim]
 inline size_t PlainKeyOffset(PageShape shape, uint32_t entry, uint32_t channel) {
   return (static_cast<size_t>(entry / kBlockEntries) * shape.dim + channel) * kBlockEntries +
          entry % kBlockEntries;

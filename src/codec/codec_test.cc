@@ -1,4 +1,4 @@
-// Every form in the table against obvious scalar code, on every SIMD target of this machine.
+// The plain forms against obvious scalar code, on every SIMD target of this machine, and the table.
 #include "codec/codec.h"
 
 #include <gtest/gtest.h>
@@ -14,9 +14,12 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "codec/kivi.h"
 
 namespace pith {
 namespace {
+
+constexpr FormId kPlain[] = {FormId::kF32, FormId::kF16, FormId::kBF16};
 
 uint32_t NumberBytes(const Form& form) { return form.id == FormId::kF32 ? 4 : 2; }
 
@@ -94,7 +97,8 @@ class FormTest : public hwy::TestWithParamTarget {};
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(FormTest);
 
 TEST_P(FormTest, Store_WritesTheDocumentedLayoutAndNothingElse) {
-  for (const Form* form : Forms()) {
+  for (const FormId id : kPlain) {
+    const Form* const form = FindForm(id);
     for (uint64_t seed = 0; seed < 300; ++seed) {
       SCOPED_TRACE(std::string(form->name) + " seed " + std::to_string(seed));
       Rng rng(seed);
@@ -118,7 +122,8 @@ TEST_P(FormTest, Store_WritesTheDocumentedLayoutAndNothingElse) {
 }
 
 TEST_P(FormTest, Load_ReadsTheDocumentedLayoutAndWritesNothingElse) {
-  for (const Form* form : Forms()) {
+  for (const FormId id : kPlain) {
+    const Form* const form = FindForm(id);
     for (uint64_t seed = 0; seed < 300; ++seed) {
       SCOPED_TRACE(std::string(form->name) + " seed " + std::to_string(seed));
       Rng rng(seed);
@@ -169,7 +174,8 @@ TEST_P(FormTest, AllPatternsOf16Bits_SurviveLoadAndStore) {
 }
 
 TEST(Forms, Canonical_IsEntryAfterEntryAndExactBothWays) {
-  for (const Form* form : Forms()) {
+  for (const FormId id : kPlain) {
+    const Form* const form = FindForm(id);
     for (uint64_t seed = 0; seed < 200; ++seed) {
       SCOPED_TRACE(std::string(form->name) + " seed " + std::to_string(seed));
       Rng rng(seed);
@@ -204,7 +210,8 @@ TEST(Forms, Canonical_IsEntryAfterEntryAndExactBothWays) {
 
 // A page grows into the next class by copying its bytes: entries keep their places.
 TEST(Forms, LargerCapacity_KeepsThePlacesOfEarlierEntries) {
-  for (const Form* form : Forms()) {
+  for (const FormId id : kPlain) {
+    const Form* const form = FindForm(id);
     for (const Side side : {Side::kKeys, Side::kValues}) {
       const PageShape small{.dim = 20, .capacity = 16}, large{.dim = 20, .capacity = 64};
       std::vector<float> rows(16 * 20), back(rows.size());
@@ -221,19 +228,38 @@ TEST(Forms, LargerCapacity_KeepsThePlacesOfEarlierEntries) {
 }
 
 TEST(Forms, Table_NamesAndNumbersAreUniqueAndFound) {
-  std::set<std::string_view> names;
+  std::set<std::string_view> names, presets;
   std::set<FormId> ids;
-  for (const Form* form : Forms()) {
-    EXPECT_TRUE(names.insert(form->name).second);
-    EXPECT_TRUE(ids.insert(form->id).second);
-    EXPECT_EQ(FindForm(form->name), form);
-    EXPECT_EQ(FindForm(form->id), form);
-    EXPECT_EQ(form->bits_per_value, 8.0 * NumberBytes(*form));
-    EXPECT_FALSE(form->summary.empty());
+  for (const auto forms : {Forms(), KiviForms()}) {
+    for (const Form* form : forms) {
+      EXPECT_TRUE(names.insert(form->name).second);
+      EXPECT_TRUE(ids.insert(form->id).second);
+      EXPECT_EQ(FindForm(form->name), form);
+      EXPECT_EQ(FindForm(form->id), form);
+      EXPECT_FALSE(form->summary.empty());
+    }
   }
-  EXPECT_EQ(names, (std::set<std::string_view>{"f32", "f16", "bf16"}));
+  for (const Form* form : Forms()) presets.insert(form->name);
+  EXPECT_EQ(presets, (std::set<std::string_view>{"f32", "f16", "bf16", "q8_0", "q4_0"}));
+  for (const FormId id : kPlain) {
+    EXPECT_EQ(FindForm(id)->bits_per_value, 8.0 * NumberBytes(*FindForm(id)));
+  }
   EXPECT_EQ(FindForm("f8"), nullptr);
   EXPECT_EQ(FindForm(static_cast<FormId>(0)), nullptr);
+}
+
+TEST(Forms, Numbers_AreWhatSavedFilesHave) {
+  const std::pair<std::string_view, uint32_t> saved[] = {{"f32", 1},
+                                                         {"f16", 2},
+                                                         {"bf16", 3},
+                                                         {"q8_0", 4},
+                                                         {"q4_0", 5},
+                                                         {"kivi2_g32", 0x10220},
+                                                         {"kivi4_g64", 0x10440},
+                                                         {"kivi8_g128", 0x10880}};
+  for (const auto& [name, number] : saved) {
+    EXPECT_EQ(static_cast<uint32_t>(FindForm(name)->id), number) << name;
+  }
 }
 
 }  // namespace

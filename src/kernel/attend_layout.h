@@ -15,6 +15,9 @@ inline constexpr uint32_t kDirectLines = 12;   // up to here pages are read stra
 inline constexpr uint32_t kTileEntries = 128;  // entries of a tile, edges of blocks included
 inline constexpr uint32_t kSubLines = 6;       // lines that share registers
 inline constexpr uint32_t kValueColumns = 16;  // channels per column of a decoded value tile
+inline constexpr uint32_t kMaxKeyGroups = kMaxDim / 32;  // of a key's channels, each with a scale
+// Entries of whole blocks of values that a tile may touch.
+inline constexpr uint32_t kWeightEntries = kTileEntries + 2 * kBlockEntries;
 
 constexpr size_t RoundUp(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -23,7 +26,7 @@ constexpr size_t RoundUp(size_t value, size_t multiple) {
 // One thread's work area; offsets in floats, each a multiple of 16.
 struct ThreadLayout {
   ThreadLayout(uint32_t key_dim, uint32_t value_dim)
-      : output_stride(RoundUp(value_dim, kBlockEntries)) {
+      : output_stride(RoundUp(value_dim, kValueColumns)) {
     queries = Take(size_t{kTileLines} * key_dim);
     outputs = Take(kTileLines * output_stride);
     scores = Take(size_t{kTileLines} * kTileEntries);
@@ -33,6 +36,7 @@ struct ThreadLayout {
     ranges = Take(size_t{kTileLines} * 2);
     keys = Take(size_t{kTileEntries} * key_dim);
     values = Take(kTileEntries * RoundUp(value_dim, kValueColumns));
+    packed = Take(PackedFloats());
   }
 
   size_t output_stride;  // floats per line
@@ -45,7 +49,15 @@ struct ThreadLayout {
   size_t ranges;         // [line][2] uint32: the visible slots of the tile, half open
   size_t keys;           // [kTileEntries / 8][key_dim][8]
   size_t values;         // [columns][kTileEntries][kValueColumns]
+  size_t packed;         // see packed_lines-inl.h
   size_t floats = 0;
+
+  // Per line: queries in f32 and in 16 bits, the same for weights, and what belongs to them; once:
+  // scales and minima of the tile's values.
+  static constexpr size_t PackedFloats() {
+    return kDirectLines * (kMaxDim * 3 / 2 + kMaxKeyGroups + 2 + kWeightEntries * 3 / 2 + 3) +
+           size_t{2} * kWeightEntries;
+  }
 
  private:
   size_t Take(size_t count) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "codec/kivi.h"
 #include "kernel/ref/attend_ref.h"
 #include "kernel/ref/page_builder.h"
 
@@ -20,6 +21,24 @@ namespace pith {
 namespace {
 
 constexpr uint32_t kClasses[] = {8, 16, 24, 32, 48, 64, 96, 128};
+
+const std::vector<const Form*>& AllForms() {
+  static const std::vector<const Form*> forms = [] {
+    std::vector<const Form*> all(Forms().begin(), Forms().end());
+    all.insert(all.end(), KiviForms().begin(), KiviForms().end());
+    return all;
+  }();
+  return forms;
+}
+
+// Plain forms as often as all others together.
+const Form* AnyForm(Rng& rng, uint32_t dim) {
+  while (true) {
+    const auto range = static_cast<uint32_t>(rng.Below(2) == 0 ? 3 : AllForms().size());
+    const Form* form = AllForms()[rng.Below(range)];
+    if (dim % form->dim_multiple == 0) return form;
+  }
+}
 
 // ---- Cases: everything a call needs, made from a few choices and a generator.
 
@@ -117,10 +136,13 @@ class Case {
     const uint32_t fixed_class = side == Side::kKeys ? spec.key_class : spec.value_class;
     const Form* fixed_form = side == Side::kKeys ? spec.key_form : spec.value_form;
     for (uint32_t first = 0; first < spec.entries;) {
-      const uint32_t capacity =
-          fixed_class > 0 ? fixed_class : kClasses[rng.Below(std::size(kClasses))];
-      const uint32_t count = std::min(capacity, spec.entries - first);
-      const Form& form = fixed_form != nullptr ? *fixed_form : *Forms()[rng.Below(3)];
+      const Form& form = fixed_form != nullptr ? *fixed_form : *AnyForm(rng, dim);
+      uint32_t capacity = fixed_class > 0 ? fixed_class : kClasses[rng.Below(std::size(kClasses))];
+      if (form.group(side) > 0) capacity = std::min(capacity, form.group(side));
+      // Pages of sealed lists may have room anywhere.
+      const uint32_t full =
+          fixed_class > 0 || rng.Below(3) > 0 ? capacity : 1 + rng.Below(capacity);
+      const uint32_t count = std::min(full, spec.entries - first);
       std::vector<float> rows(size_t{count} * dim);
       for (float& x : rows) x = rng.Normal();
       const int32_t span = positions[first + count - 1] - positions[first];
@@ -247,7 +269,10 @@ Case AnyCase(uint64_t seed) {
       spec.entries = ragged ? AnyCount(rng) : entries;
       spec.explicit_positions = rng.Below(3) == 0;
       if (rng.Below(2) == 0) spec.key_class = spec.value_class = 128;
-      if (rng.Below(2) == 0) spec.key_form = spec.value_form = Forms()[rng.Below(3)];
+      if (rng.Below(2) == 0) {
+        spec.key_form = AnyForm(rng, shape.key_dim);
+        spec.value_form = AnyForm(rng, shape.value_dim);
+      }
     }
     const uint32_t max_rows = std::max(1u, 120 / group);
     const uint32_t rows = rng.Below(2) == 0 ? 1 + rng.Below(3) : 1 + rng.Below(max_rows);
@@ -292,9 +317,9 @@ Case OneHead(uint64_t seed, uint32_t group, uint32_t dim, uint32_t rows, const H
 }
 
 TEST_P(AttendTargets, EveryFormPair_MatchesReference) {
-  for (const Form* key_form : Forms()) {
-    for (const Form* value_form : Forms()) {
-      for (const uint32_t rows : {1u, 40u}) {
+  for (const Form* key_form : AllForms()) {
+    for (const Form* value_form : AllForms()) {
+      for (const uint32_t rows : {1u, 2u, 40u}) {
         HeadSpec spec;
         spec.entries = 300;
         spec.key_form = key_form;

@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "kernel/attend.h"
 #include "kernel/attend_layout.h"
+#include "kernel/packed_lines-inl.h"
 #include "kernel/tile-inl.h"
 #include "simd/types.h"
 
@@ -42,7 +43,8 @@ class ItemRun {
         keys_(area + layout_.keys),
         values_(area + layout_.values),
         ranges_(reinterpret_cast<SlotRange*>(area + layout_.ranges)),
-        num_subs_((item.num_lines + kSubLines - 1) / kSubLines) {}
+        num_subs_((item.num_lines + kSubLines - 1) / kSubLines),
+        packed_(area + layout_.packed, shape_.key_dim) {}
 
   void Run() {
     Begin();
@@ -79,6 +81,7 @@ class ItemRun {
         const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
                          size_t{Head(line)} * shape_.key_dim;
         for (uint32_t c = 0; c < shape_.key_dim; ++c) packed[size_t{c} * lines + i] = q[c] * scale;
+        if (Direct()) CopyQuery(line, q, scale);
       }
     }
     std::fill_n(outputs_, item_.num_lines * layout_.output_stride, 0.0f);
@@ -90,6 +93,12 @@ class ItemRun {
       oldest_row_ = std::min<int64_t>(oldest_row_, sequence_.positions[row]);
       newest_row_ = std::max<int64_t>(newest_row_, sequence_.positions[row]);
     }
+  }
+
+  void CopyQuery(uint32_t line, const float* q, float scale) {
+    float* const to = packed_.query(line);
+    for (uint32_t c = 0; c < shape_.key_dim; ++c) to[c] = q[c] * scale;
+    std::fill(to + shape_.key_dim, to + RoundUp(shape_.key_dim, kCellChannels), 0.0f);
   }
 
   // Fills ranges_ and sub_ranges_; returns the slots that any line sees.
@@ -130,6 +139,7 @@ class ItemRun {
   bool Direct() const { return item_.num_lines <= kDirectLines; }
 
   void ScoreTile(const Tile& tile, SlotRange slots) {
+    if (tile.key_page->form->packing != nullptr) return ScorePackedKeys(tile, slots);
     switch (tile.key_page->form->id) {
       case FormId::kF32:
         return ScoreKeys(PlainKeys<float>(tile, shape_.key_dim), slots);
@@ -137,11 +147,14 @@ class ItemRun {
         return ScoreKeys(PlainKeys<F16>(tile, shape_.key_dim), slots);
       case FormId::kBF16:
         return ScoreKeys(PlainKeys<BF16>(tile, shape_.key_dim), slots);
+      default:
+        break;
     }
     PITH_CHECK(!"a form that attention can read");
   }
 
   void AddTile(const Tile& tile, SlotRange slots) {
+    if (tile.value_page->form->packing != nullptr) return AddPackedValues(tile, slots);
     switch (tile.value_page->form->id) {
       case FormId::kF32:
         return AddForm<float>(tile, slots);
@@ -149,6 +162,8 @@ class ItemRun {
         return AddForm<F16>(tile, slots);
       case FormId::kBF16:
         return AddForm<BF16>(tile, slots);
+      default:
+        break;
     }
     PITH_CHECK(!"a form that attention can read");
   }
@@ -160,6 +175,25 @@ class ItemRun {
     if (Direct()) return ScoreSubs(keys, begin, end);
     DecodeKeys(keys, begin, end, shape_.key_dim, keys_);
     ScoreSubs(DecodedKeys{shape_.key_dim, keys_}, begin, end);
+  }
+
+  void ScorePackedKeys(const Tile& tile, SlotRange slots) {
+    const PackedSide keys = PackedKeys(tile, shape_.key_dim);
+    const uint32_t begin = slots.begin / 8;
+    const uint32_t end = (slots.end + 7) / 8;
+    if (!Direct()) {
+      WithBits(keys.packing.bits, [&]<uint32_t kBits>() {
+        DecodePackedKeys<kBits>(keys, begin, end, shape_.key_dim, keys_);
+      });
+      return ScoreSubs(DecodedKeys{shape_.key_dim, keys_}, begin, end);
+    }
+    packed_.PrepareQueries(keys, item_.num_lines);
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      const SlotRange range = sub_ranges_[sub];
+      if (range.empty()) continue;
+      ScorePacked(SubLines(sub), keys, range.begin / 8, (range.end + 7) / 8,
+                  packed_.queries(SubBegin(sub)), scores_ + size_t{SubBegin(sub)} * kTileEntries);
+    }
   }
 
   // A few blocks stay in the nearest cache while all lines pass over them.
@@ -200,6 +234,46 @@ class ItemRun {
     if (whole == all) return;
     DecodeValues(values, slots, whole, shape_.value_dim, values_);
     AddSubs(DecodedValues{values_}, whole, all);
+  }
+
+  void AddPackedValues(const Tile& tile, SlotRange slots) {
+    const PackedSide values = PackedValues(tile, shape_.value_dim);
+    // Blocks of values need not begin where blocks of keys do.
+    const auto value_lead = static_cast<int32_t>(tile.value_first % kBlockEntries);
+    const int32_t first_slot = static_cast<int32_t>(tile.lead) - value_lead;
+    if (!Direct()) {
+      WithBits(values.packing.bits, [&]<uint32_t kBits>() {
+        DecodePackedValues<kBits>(values, slots, first_slot, values_);
+      });
+      return AddSubs(DecodedValues{values_}, 0, (shape_.value_dim + 7) / 8);
+    }
+    const auto place = [first_slot](uint32_t slot) {
+      return static_cast<uint32_t>(static_cast<int32_t>(slot) - first_slot);
+    };
+    for (uint32_t l = 0; l < item_.num_lines; ++l) {
+      const SlotRange seen = ranges_[l];
+      packed_.SetWeights(l, seen.empty() ? 0 : place(seen.begin),
+                         scores_ + size_t{l} * kTileEntries + seen.begin, seen.end - seen.begin);
+    }
+    for (uint32_t group = 0; group < values.layout.num_groups; ++group) {
+      packed_.LoadScales(values, group, place(slots.begin), place(slots.end));
+      AddPackedGroup(values, group, (place(slots.end) + 7) / 8);
+    }
+  }
+
+  void AddPackedGroup(const PackedSide& values, uint32_t group, uint32_t blocks) {
+    const uint32_t group_cells = values.packing.channel_group / kCellChannels;
+    const uint32_t cell = group * group_cells;
+    const uint32_t cell_end = std::min(cell + group_cells, values.layout.num_cells);
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      if (sub_ranges_[sub].empty()) continue;
+      for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
+        packed_.PrepareWeights(values, l, blocks);
+      }
+      AddPacked(SubLines(sub), values, blocks, cell, cell_end, packed_.weights(SubBegin(sub)),
+                factors_ + SubBegin(sub), outputs_ + SubBegin(sub) * layout_.output_stride,
+                layout_.output_stride);
+    }
   }
 
   template <class Values>
@@ -250,6 +324,7 @@ class ItemRun {
   SlotRange* const ranges_;  // [line]
   SlotRange sub_ranges_[kTileLines / kSubLines];
   const uint32_t num_subs_;
+  PackedLines packed_;
   int64_t oldest_row_ = 0;  // positions
   int64_t newest_row_ = 0;
 };
