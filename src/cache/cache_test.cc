@@ -15,6 +15,7 @@ namespace {
 
 using testing::Append;
 using testing::CheckEqual;
+using testing::ExactForms;
 using testing::KeepSome;
 using testing::Model;
 using testing::OwnerOf;
@@ -40,7 +41,7 @@ std::vector<std::byte> Saved(const SequenceCache& cache) {
 }
 
 TEST(SequenceCache, OneByOne_GrowsThroughAllClassesAndKeepsContents) {
-  for (const Form* form : Forms()) {
+  for (const Form* form : ExactForms()) {
     PagePool pool;
     Rng rng(1);
     SequenceCache cache(&pool, SmallSpec(form->id));

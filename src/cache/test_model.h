@@ -38,7 +38,16 @@ inline Owner OwnerOf(const CacheSpec& spec, Side side, uint32_t layer, uint32_t 
   return {first, 0};
 }
 
-// A number of an entry, exact in every form. `mark` tells entries apart.
+// The forms that hold the model's numbers exactly, for any number of channels.
+inline std::vector<const Form*> ExactForms() {
+  std::vector<const Form*> exact;
+  for (const Form* form : Forms()) {
+    if (form->packing == nullptr) exact.push_back(form);
+  }
+  return exact;
+}
+
+// A number of an entry, exact in every plain form. `mark` tells entries apart.
 inline float Number(uint32_t mark, Side side, Owner owner, uint32_t channel) {
   const uint32_t mixed = mark * 7919u + static_cast<uint32_t>(side) * 101u + owner.layer * 37u +
                          owner.head * 59u + channel * 13u;
@@ -227,7 +236,7 @@ inline CacheSpec RandomSpec(Rng* rng) {
   spec.num_layers = 1 + rng->Below(4);
   spec.num_kv_heads = 1 + rng->Below(3);
   for (ListSpec* list : {&spec.keys, &spec.values}) {
-    list->form = Forms()[rng->Below(static_cast<uint32_t>(Forms().size()))];
+    list->form = ExactForms()[rng->Below(static_cast<uint32_t>(ExactForms().size()))];
     list->dim = 1 + rng->Below(24);
     list->scope = static_cast<OwnerScope>(rng->Below(3));
   }

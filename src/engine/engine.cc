@@ -85,6 +85,19 @@ uint64_t AvailableMemory() {
   return available;
 }
 
+Status CheckForm(const Form& form, const char* side, uint32_t dim, const std::string& model) {
+  if (dim % form.dim_multiple == 0) return {};
+  return InputError("the form " + std::string(form.name) + " holds multiples of " +
+                        std::to_string(form.dim_multiple) + " numbers, and a " + side + " has " +
+                        std::to_string(dim),
+                    model, "Use f16 for it.");
+}
+
+Status CheckForms(const Plan& plan, const ModelShape& shape, const std::string& model) {
+  PITH_TRY(CheckForm(*plan.key_form, "key", shape.key_dim, model));
+  return CheckForm(*plan.value_form, "value", shape.value_dim, model);
+}
+
 Status FillDefaults(EngineOptions* o, const ModelShape& shape) {
   if (o->context == 0) o->context = shape.context;
   if (o->num_threads == 0) {
@@ -215,6 +228,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   PITH_ASSIGN(e.model_hash, HashModel(*e.file, e.model->params()));
   PITH_ASSIGN(e.keep_all.plan, ParseRecipe("mixed(k=" + std::string(e.options.key_form->name) +
                                            ",v=" + std::string(e.options.value_form->name) + ")"));
+  PITH_TRY(CheckForms(e.keep_all.plan, shape, options.model_path));
   e.pool = std::make_unique<PagePool>(e.options.cache_limit_bytes);
   e.runner = std::make_unique<StepRunner>(*e.model, e.options.num_threads);
   PITH_TRY(e.runner->Reserve(std::min(e.options.chunk, e.options.context)));
@@ -315,6 +329,7 @@ Status Engine::Compress(Sequence& sequence) {
 }
 
 Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
+  PITH_TRY(CheckForms(kv.plan, model->shape(), options.model_path));
   if (kv.plan.keeps_all()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",

@@ -124,7 +124,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "There are: score, alloc, select, when, store."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
-       "f32, f16, bf16, mixed."},
+       "f32, f16, bf16, q8_0, q4_0, mixed."},
       {"select=f16",
        "nothing named \"f16\" can follow select= (recipe, column 8). There are: full, top, layer, "
        "chunks."},
@@ -137,7 +137,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"mixed(k=f16,k=f32)", "the parameter \"k\" is given twice (recipe, column 13)"},
       {"mixed(k=7)",
        "the parameter \"k\" cannot be \"7\" (recipe, column 9). It must be one of "
-       "f32, f16, bf16."},
+       "f32, f16, bf16, q8_0, q4_0."},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},
   };
@@ -194,7 +194,7 @@ TEST(Presets, EveryMethodAndForm_IsThereOnce) {
     EXPECT_TRUE(names.insert(preset.name).second) << preset.name;
     EXPECT_TRUE(ParseRecipe(preset.name).has_value()) << preset.name;
   }
-  for (const char* name : {"full", "snapkv", "f32", "f16", "bf16", "mixed"}) {
+  for (const char* name : {"full", "snapkv", "f32", "f16", "bf16", "q8_0", "q4_0", "mixed"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
 }

@@ -15,7 +15,7 @@ namespace {
 // forms: the number of largest magnitude has the code farthest from zero).
 struct Coded {
   double scale = 0, minimum = 0;
-  double Steps(double number) const { return scale > 0 ? (number - minimum) / scale : 0; }
+  double steps = 0;  // the magnitude of the code
 };
 
 Coded CodedGroup(const Packing& packing, double lowest, double highest) {
@@ -43,7 +43,12 @@ void SetCoding(const Packing& packing, std::span<const size_t> at, SideEntries* 
     lowest = std::min<double>(lowest, side->rows[i]);
     highest = std::max<double>(highest, side->rows[i]);
   }
-  for (const size_t i : at) side->coding[i] = CodedGroup(packing, lowest, highest);
+  const Coded group = CodedGroup(packing, lowest, highest);
+  for (const size_t i : at) {
+    side->coding[i] = group;
+    if (group.scale == 0) continue;
+    side->coding[i].steps = std::abs(side->rows[i] - group.minimum) / group.scale;
+  }
 }
 
 void SetPageCoding(Side which, const PageEntries& page, SideEntries* side) {
@@ -141,9 +146,8 @@ void AddQueryRounding(const SideEntries& keys, const PageEntries& page, const fl
     double largest = 0, codes = 0;
     for (size_t c = 0; c < keys.dim; ++c) {
       const Coded& coded = keys.coding[e * keys.dim + c];
-      const double steps = std::abs(coded.Steps(keys.rows[e * keys.dim + c]));
       largest = std::max(largest, std::abs(double{q[c]}) * (folded ? coded.scale : 1));
-      codes += folded ? steps : steps * coded.scale;
+      codes += folded ? coded.steps : coded.steps * coded.scale;
     }
     (*error)[e] += kIntRounding * largest * codes;
   }
@@ -160,7 +164,7 @@ void AddWeightRounding(const SideEntries& values, const PageEntries& page,
       if (weights[e] == 0) continue;
       const Coded& coded = values.coding[e * values.dim + c];
       largest = std::max(largest, weights[e] * coded.scale);
-      codes += std::abs(coded.Steps(values.rows[e * values.dim + c]));
+      codes += coded.steps;
     }
     bound[c] += kIntRounding * largest * codes;
   }
@@ -171,10 +175,7 @@ bool Sees(const AttendShape& shape, int64_t position, int64_t entry) {
 }
 
 // |code * scale| + |minimum|: what is added up, in magnitude.
-double Magnitude(const SideEntries& side, size_t at) {
-  const Coded& coded = side.coding[at];
-  return std::abs(coded.scale * coded.Steps(side.rows[at])) + std::abs(coded.minimum);
-}
+double Magnitude(const Coded& coded) { return coded.scale * coded.steps + std::abs(coded.minimum); }
 
 void AttendLine(const AttendShape& shape, const Entries& entries, int64_t position, const float* q,
                 double* out, double* bound) {
@@ -191,7 +192,7 @@ void AttendLine(const AttendShape& shape, const Entries& entries, int64_t positi
     double dot = 0, magnitude = 0;
     for (uint32_t c = 0; c < shape.key_dim; ++c) {
       dot += double{q[c]} * keys.rows[e * keys.dim + c];
-      magnitude += std::abs(double{q[c]}) * Magnitude(keys, e * keys.dim + c);
+      magnitude += std::abs(double{q[c]}) * Magnitude(keys.coding[e * keys.dim + c]);
     }
     ++num_seen;
     const double bias = is_extra ? entries.extra_bias : 0, scale = std::abs(double{shape.scale});
@@ -209,7 +210,7 @@ void AttendLine(const AttendShape& shape, const Entries& entries, int64_t positi
     weights[e] /= sum;
     for (uint32_t c = 0; c < shape.value_dim; ++c) {
       out[c] += weights[e] * values.rows[e * values.dim + c];
-      magnitude[c] += weights[e] * Magnitude(values, e * values.dim + c);
+      magnitude[c] += weights[e] * Magnitude(values.coding[e * values.dim + c]);
     }
   }
   const double tiles = static_cast<double>(keys.pages.size() + values.pages.size()) +
