@@ -33,7 +33,7 @@ std::string Work(uint64_t tokens, uint64_t steps, double ms) {
 
 void DescribeCache(const Engine& engine, const Sequence& sequence, RunReport* report) {
   const ModelShape& shape = engine.model().shape();
-  report->cache = sequence.cache.Usage();
+  report->cache = sequence.Usage();
   report->entries_full = uint64_t{sequence.tokens.size()} * shape.num_layers * shape.num_kv_heads;
   report->bytes_full_f16 = uint64_t{sequence.tokens.size()} * shape.CacheBytesPerTokenF16();
   report->context_full = report->generation.stop == StopReason::kLength &&

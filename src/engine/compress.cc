@@ -236,7 +236,10 @@ Status Compression::KeepSelected() {
                               plan_.select.values, kept);
     for (uint32_t head = 0; head < num_heads_; ++head) {
       if (kept[head].size() == ScoresOf(layer, head).size()) continue;
+      DroppedEntries dropped;
+      if (plan_.compensates()) dropped = SumDropped(cache_, layer, head, kept[head]);
       PITH_TRY(cache_.Keep(layer, head, kept[head]));
+      sequence_.compensation.Add(cache_.spec(), layer, head, dropped);
       sequence_.observations.Keep(layer, head, kept[head]);
     }
   }

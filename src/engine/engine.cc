@@ -5,13 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <optional>
 #include <thread>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/compress.h"
+#include "engine/profile.h"
 #include "engine/step.h"
 #include "model/weights.h"
 
@@ -26,7 +29,11 @@ struct Engine::Impl {
   std::unique_ptr<StepRunner> runner;
   uint64_t model_hash = 0;
   PlannedRun keep_all;  // `full` in the options' forms
+  std::optional<HeadProfile> profile;
+  Status profile_found;  // the error of a profile beside the model that cannot be used
 
+  Status FindProfile();
+  Status CheckProfile(const Plan& plan) const;
   CacheSpec SpecFor(const Plan& plan) const;
   Status CheckCanRun(const PlannedRun& kv) const;
   Status CheckBytes(const PlannedRun& kv) const;
@@ -122,6 +129,33 @@ Status FillDefaults(EngineOptions* o, const ModelShape& shape) {
 
 }  // namespace
 
+// A profile that was named must be fit for use; one that merely lies there only once a recipe asks
+// for it.
+Status Engine::Impl::FindProfile() {
+  const bool named = !options.profile_path.empty();
+  std::error_code error;
+  if (!named) options.profile_path = ProfileBeside(options.model_path);
+  if (!named && !std::filesystem::exists(options.profile_path, error)) return {};
+  const ModelShape& s = model->shape();
+  const ModelIdentity identity{options.model_path, model_hash, s.num_layers, s.num_query_heads,
+                               s.num_kv_heads};
+  const auto read = [&]() -> Status {
+    PITH_ASSIGN(Profile found, ReadProfile(options.profile_path));
+    PITH_TRY(CheckProfileIsFor(found, options.profile_path, identity));
+    profile = std::move(found.heads);
+    return {};
+  };
+  profile_found = read();
+  return named ? profile_found : Status();
+}
+
+Status Engine::Impl::CheckProfile(const Plan& plan) const {
+  if (plan.needs().profile == 0) return {};
+  PITH_TRY(profile_found);
+  return CheckHasSections(profile ? &*profile : nullptr, plan, options.profile_path,
+                          options.model_path);
+}
+
 Status Engine::Impl::CheckTokens(const Sequence& sequence, std::span<const int32_t> tokens) const {
   const uint64_t total = sequence.tokens.size() + tokens.size();
   if (total > options.context) {
@@ -169,8 +203,8 @@ Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens
   if (observations != nullptr) {
     observations->Begin(sequence.cache, std::span(rows.positions).subspan(first_row));
   }
-  rows.sequences.push_back(
-      {&sequence.cache, first_row, static_cast<uint32_t>(tokens.size()), observations});
+  rows.sequences.push_back({&sequence.cache, first_row, static_cast<uint32_t>(tokens.size()),
+                            observations, &sequence.compensation});
   return {};
 }
 
@@ -226,6 +260,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   }
   PITH_ASSIGN(e.model, Model::Load(*e.file, {e.options.repack, e.options.context}));
   PITH_ASSIGN(e.model_hash, HashModel(*e.file, e.model->params()));
+  PITH_TRY(e.FindProfile());
   PITH_ASSIGN(e.keep_all.plan, ParseRecipe("mixed(k=" + std::string(e.options.key_form->name) +
                                            ",v=" + std::string(e.options.value_form->name) + ")"));
   PITH_TRY(CheckForms(e.keep_all.plan, shape, options.model_path));
@@ -256,14 +291,31 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
 CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
 
 Sequence Sequence::Fork() const {
-  return {
-      cache.Fork(), tokens,        kv, pinned, observations, entries_per_head, since_compression,
-      head_memory,  tokens_to_come};
+  return {cache.Fork(),
+          tokens,
+          kv,
+          pinned,
+          observations,
+          entries_per_head,
+          since_compression,
+          head_memory,
+          tokens_to_come,
+          compensation};
+}
+
+CacheUsage Sequence::Usage() const {
+  CacheUsage usage = cache.Usage();
+  const uint64_t beside = compensation.bytes();
+  usage.metadata += beside;
+  usage.held += beside;
+  usage.held_peak += beside;  // which never shrinks
+  return usage;
 }
 
 void Sequence::Truncate(size_t num_tokens) {
   cache.Truncate(static_cast<int32_t>(num_tokens));
   observations.Truncate(static_cast<int32_t>(num_tokens));
+  compensation.Truncate(static_cast<int32_t>(num_tokens));
   tokens.resize(num_tokens);
 }
 
@@ -337,6 +389,7 @@ Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
   }
   if (kv.budget) PITH_TRY(CheckBudget(kv.plan, *kv.budget));
   PITH_TRY(CheckBytes(kv));
+  PITH_TRY(CheckProfile(kv.plan));
   if (model->shape().window == 0) return {};
   return InputError("the model attends to the last " + std::to_string(model->shape().window) +
                         " tokens only, and \"" + kv.plan.canonical +
@@ -365,7 +418,7 @@ uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
 
 Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t room) {
   sequence.since_compression = 0;
-  const CompressTools tools{*model, *runner, nullptr};
+  const CompressTools tools{*model, *runner, profile ? &*profile : nullptr};
   if (!InBytes(sequence.kv)) return CompressCache(tools, sequence, {entries});
   const ByteBudget bytes = BytesOf(sequence.kv, sequence.cache.spec());
   return CompressCache(tools, sequence, {entries, &bytes, room});

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "cache/cache.h"
 #include "cache/page.h"
+#include "engine/compensation.h"
 #include "engine/observations.h"
 #include "gguf/gguf.h"
 #include "model/model.h"
@@ -29,6 +30,7 @@ struct EngineOptions {
   const Form* value_form = nullptr;
   uint64_t cache_limit_bytes = 0;  // of the page pool; 0: no limit
   bool repack = true;              // let ggml rearrange weights where that is faster
+  std::string profile_path;        // empty: the one beside the model, if there is one (profile.h)
 };
 
 // Positions [first, second) of a text.
@@ -49,7 +51,10 @@ struct Sequence {
   // Tokens that are going to be generated, for which a budget in bytes leaves room at the end of
   // the prompt, as far as a quarter of it goes. It holds without, but may compress again sooner.
   uint64_t tokens_to_come = 0;
+  Compensation compensation;  // what the recipe folds its dropped entries into
 
+  // The cache's, what is kept beside it included (as metadata).
+  CacheUsage Usage() const;
   Sequence Fork() const;
   // Goes back to the first `num_tokens` tokens. What was evicted does not come back.
   void Truncate(size_t num_tokens);

@@ -164,8 +164,11 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
   const int64_t mixed_size = static_cast<int64_t>(p.value_dim) * p.num_query_heads;
   ggml_tensor* partial = ggml_custom_4d(s.ctx, GGML_TYPE_F32, mixed_size, qkv.q->ne[2], 1, 1,
                                         attend_args, 2, PartialOp, GGML_N_TASKS_MAX, state);
+  // Extra entries are looked at when partial results merge, so that the queries must still be
+  // there.
+  ggml_tensor* merge_args[] = {qkv.q};
   ggml_tensor* merged =
-      ggml_custom_inplace(s.ctx, partial, nullptr, 0, MergeOp, GGML_N_TASKS_MAX, state);
+      ggml_custom_inplace(s.ctx, partial, merge_args, 1, MergeOp, GGML_N_TASKS_MAX, state);
   return BuildLayerOutput(s, w, merged, x);
 }
 
@@ -269,8 +272,7 @@ void StepRunner::PartialOp(ggml_tensor* dst, int thread, int num_threads, void* 
 
 void StepRunner::MergeOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
   auto* state = static_cast<LayerState*>(data);
-  const ggml_tensor* partial = dst->src[0];
-  AttendMerge(CallFor(*state->plan, state->sequences, partial->src[0], dst, state->runner->scratch_,
+  AttendMerge(CallFor(*state->plan, state->sequences, dst->src[1], dst, state->runner->scratch_,
                       &state->next_item),
               thread, num_threads);
 }
@@ -292,6 +294,7 @@ void StepRunner::PlanAttention(const StepInput& input) {
     for (const StepSequence& sequence : input.sequences) {
       AttendSequence rows;
       rows.heads = sequence.cache->Heads(layer);
+      if (sequence.compensation != nullptr) rows.extras = sequence.compensation->Layer(layer);
       if (only_outputs) {
         const size_t begin = next_output;
         const size_t end_row = sequence.first_row + sequence.num_rows;

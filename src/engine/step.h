@@ -17,6 +17,7 @@
 
 #include "base/status.h"
 #include "cache/cache.h"
+#include "engine/compensation.h"
 #include "engine/observations.h"
 #include "kernel/attend.h"
 #include "model/segments.h"
@@ -30,7 +31,8 @@ struct StepSequence {
   SequenceCache* cache = nullptr;
   uint32_t first_row = 0;
   uint32_t num_rows = 0;
-  Observations* observations = nullptr;  // null if nothing is gathered
+  Observations* observations = nullptr;        // null if nothing is gathered
+  const Compensation* compensation = nullptr;  // null if nothing was ever dropped
 };
 
 struct StepInput {

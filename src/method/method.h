@@ -52,8 +52,11 @@ struct Part {
   ScoreFunction score = nullptr;
   // kAlloc
   AllocFunction allocate = nullptr;
-  bool ragged = false;                // heads of one layer may get different numbers of entries
-  bool takes_budget = true;           // else it decides by itself how many entries each head keeps
+  bool ragged = false;       // heads of one layer may get different numbers of entries
+  bool takes_budget = true;  // else it decides by itself how many entries each head keeps
+  // What a head loses is folded into one entry with the mean key and value, which attention weighs
+  // as much as all of them.
+  bool compensates = false;
   size_t num_statistics = 0;          // of each head
   MeasureFunction measure = nullptr;  // fills them
   // kSelect; without a function every entry stays

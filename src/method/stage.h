@@ -98,7 +98,8 @@ using MeasureFunction = void (*)(const HeadInput& head, Parameters parameters,
 // All heads, when the budget is shared out.
 struct AllocInput {
   uint32_t num_layers = 0, num_kv_heads = 0;
-  uint64_t budget = 0;                         // entries per head on average
+  // Entries per head on average; the length of the text if the part takes no budget.
+  uint64_t budget = 0;
   std::span<const std::vector<float>> scores;  // [layer][kv_head][n]
   std::span<const double> statistics;          // [layer][kv_head][num_statistics]
   const HeadProfile* profile = nullptr;        // set if needs.profile is, with those sections

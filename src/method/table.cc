@@ -21,7 +21,10 @@
   ROW(LagKvMethod)        \
   ROW(ChunkKvMethod)      \
   ROW(PyramidKvMethod)    \
-  ROW(AdaKvMethod)
+  ROW(AdaKvMethod)        \
+  ROW(HeadKvMethod)       \
+  ROW(DuoMethod)          \
+  ROW(RazorMethod)
 // clang-format on
 
 namespace pith {

@@ -213,6 +213,8 @@ uint64_t Plan::num_protected(uint64_t budget) const {
   return score.part->num_protected(score.values, budget);
 }
 
+bool Plan::compensates() const { return !keeps_all() && alloc.part->compensates; }
+
 bool Plan::between_chunks() const { return !keeps_all() && when.part->between_chunks; }
 
 uint32_t Plan::decode_interval() const {

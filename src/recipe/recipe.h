@@ -29,10 +29,11 @@ struct Plan {
   bool keeps_all() const { return select.part->select == nullptr; }
   Needs needs() const;                            // nothing if it keeps all
   uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
-  bool takes_budget() const;   // keeps_all() does not, and some ways of sharing it out do not
-  bool between_chunks() const;                    // compressed between the chunks of a prompt
-  uint32_t decode_interval() const;               // 0: not after a number of tokens
-  double decode_drop() const;                     // 0: not when the budget is exceeded
+  bool takes_budget() const;         // keeps_all() does not, and some ways of sharing it out do not
+  bool compensates() const;          // dropped entries are folded into one
+  bool between_chunks() const;       // compressed between the chunks of a prompt
+  uint32_t decode_interval() const;  // 0: not after a number of tokens
+  double decode_drop() const;        // 0: not when the budget is exceeded
 };
 
 // `text` is a recipe, or "@file" for one in a file. Errors are input errors that give the position.

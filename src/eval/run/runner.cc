@@ -56,7 +56,7 @@ uint64_t EntriesOf(const Engine& engine, size_t tokens) {
 }
 
 RecordedCache DescribeContext(const Engine& engine, const Sequence& sequence) {
-  const CacheUsage usage = sequence.cache.Usage();
+  const CacheUsage usage = sequence.Usage();
   RecordedCache cache;
   cache.entries = usage.entries;
   cache.entries_full = EntriesOf(engine, sequence.tokens.size());
@@ -277,7 +277,7 @@ Result<ItemRecord> EvalRunner::Ask(Question& question, size_t recipe, Sequence s
   } else {
     PITH_TRY(Answer(question, sequence, &record));
   }
-  record.cache.peak = sequence.cache.Usage().held_peak;
+  record.cache.peak = sequence.Usage().held_peak;
   record.resident_bytes = ResidentBytes();
   return record;
 }

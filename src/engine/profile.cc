@@ -1,0 +1,254 @@
+#include "engine/profile.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "gguf/write.h"
+#include "model/architecture.h"
+#include "model/weights.h"
+
+namespace pith {
+namespace {
+
+constexpr uint64_t kVersion = 1;
+constexpr uint32_t kMaxHeads = 1u << 16;  // of a layer, and layers
+constexpr std::string_view kRetrieval = "retrieval", kGates = "gates", kEcho = "echo",
+                           kInduction = "induction";
+constexpr double kSumTolerance = 1e-3;  // of the retrieval scores
+
+std::string Key(std::string_view name) { return fmt::format("pith.profile.{}", name); }
+
+tl::unexpected<Error> Damaged(const std::string& path, const std::string& problem) {
+  return InputError("the profile is damaged: " + problem, path,
+                    "Delete it and make it again with pith calibrate.");
+}
+
+// One tensor of a profile.
+struct Table {
+  std::string_view name;
+  std::vector<float> HeadProfile::* values;
+  bool per_query_head;  // else per KV head
+};
+constexpr Table kTables[] = {{kRetrieval, &HeadProfile::retrieval, true},
+                             {kGates, &HeadProfile::gates, false},
+                             {kEcho, &HeadProfile::echo, true},
+                             {kInduction, &HeadProfile::induction, true}};
+
+uint32_t HeadsOf(const Table& table, const HeadProfile& heads) {
+  return table.per_query_head ? heads.num_query_heads : heads.num_kv_heads;
+}
+
+Result<uint64_t> ReadInteger(const GgufFile& file, std::string_view name) {
+  Result<uint64_t> value = file.Integer(Key(name));
+  if (!value) return Damaged(file.path(), value.error().what);
+  return value;
+}
+
+Result<uint32_t> ReadCount(const GgufFile& file, std::string_view name) {
+  PITH_ASSIGN(const uint64_t count, ReadInteger(file, name));
+  if (count == 0 || count > kMaxHeads) {
+    return Damaged(file.path(), fmt::format("it has {} for {}", count, Key(name)));
+  }
+  return static_cast<uint32_t>(count);
+}
+
+// All values are 0 to 1, and those of the retrieval table add up to 1.
+Status CheckValues(const GgufFile& file, const Table& table, std::span<const float> values) {
+  double sum = 0;
+  for (const float value : values) {
+    if (!(value >= 0 && value <= 1)) {
+      return Damaged(file.path(),
+                     fmt::format("\"{}\" has a value of {}, outside 0 to 1", table.name, value));
+    }
+    sum += double{value};
+  }
+  if (table.name != kRetrieval || std::abs(sum - 1) <= kSumTolerance) return {};
+  return Damaged(file.path(), fmt::format("\"{}\" adds up to {}, not to 1", table.name, sum));
+}
+
+Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
+  const GgufTensor* tensor = file.FindTensor(table.name);
+  if (tensor == nullptr) return {};
+  const uint32_t columns = HeadsOf(table, *heads);
+  if (tensor->type != GGML_TYPE_F32 || tensor->num_dims > 2 || tensor->ne[0] != columns ||
+      tensor->ne[1] != heads->num_layers) {
+    return Damaged(
+        file.path(),
+        fmt::format("\"{}\" is {} x {} of {}, not {} x {} of f32", table.name, tensor->ne[0],
+                    tensor->ne[1], TensorTypeName(tensor->type), columns, heads->num_layers));
+  }
+  std::vector<float>& values = heads->*table.values;
+  const auto bytes = file.TensorBytes(*tensor);
+  values.resize(size_t{columns} * heads->num_layers);
+  PITH_CHECK(bytes.size() == values.size() * sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return CheckValues(file, table, values);
+}
+
+Status CheckKind(const GgufFile& file) {
+  if (file.Find(Key("version")) == nullptr) {
+    return InputError("this is not a profile", file.path(),
+                      "Make one with pith calibrate; pith inspect says what a file is.");
+  }
+  PITH_ASSIGN(const uint64_t version, ReadInteger(file, "version"));
+  if (version == kVersion) return {};
+  return InputError(
+      fmt::format("the profile has version {}, this program reads version {}", version, kVersion),
+      file.path(), "Make it again with pith calibrate.");
+}
+
+void CopySections(const Profile& from, Profile* to) {
+  for (const Table& table : kTables) {
+    const std::vector<float>& values = from.heads.*table.values;
+    if (!values.empty()) to->heads.*table.values = values;
+  }
+  const ProfileSections given = from.heads.sections();
+  for (size_t i = 0; i < kNumProfileSections; ++i) {
+    if ((given & AllProfileSections()[i].bit) != 0) to->origins[i] = from.origins[i];
+  }
+}
+
+}  // namespace
+
+std::span<const ProfileSection> AllProfileSections() {
+  static constexpr ProfileSection kSections[] = {
+      {kProfileRetrieval, kRetrieval, "head scores (HeadKV)",
+       "Import them: pith calibrate import -m {} --heads FILE.json."},
+      {kProfileGates, kGates, "gates (DuoAttention)",
+       "Import them: pith calibrate import -m {} --gates FILE.tsv."},
+      {kProfileEcho, kEcho, "echo and induction scores (RazorAttention)",
+       "Measuring them for {} is not built yet."},
+  };
+  static_assert(std::size(kSections) == kNumProfileSections);
+  return kSections;
+}
+
+Result<ModelIdentity> IdentifyModel(const GgufFile& file) {
+  PITH_ASSIGN(const RecognisedModel model, Recognise(file));
+  PITH_ASSIGN(const uint64_t hash, HashModel(file, model.params));
+  return ModelIdentity{file.path(), hash, model.params.num_layers, model.params.num_query_heads,
+                       model.params.num_kv_heads};
+}
+
+std::string ProfileBeside(const std::string& model_path) {
+  return std::filesystem::path(model_path).replace_extension(".profile.gguf").string();
+}
+
+Result<Profile> ReadProfile(const std::string& path) {
+  PITH_ASSIGN(const GgufFile file, GgufFile::Open(path));
+  PITH_TRY(CheckKind(file));
+  Profile profile;
+  HeadProfile& heads = profile.heads;
+  PITH_ASSIGN(profile.model_hash, ReadInteger(file, "model_hash"));
+  PITH_ASSIGN(heads.num_layers, ReadCount(file, "layers"));
+  PITH_ASSIGN(heads.num_query_heads, ReadCount(file, "query_heads"));
+  PITH_ASSIGN(heads.num_kv_heads, ReadCount(file, "kv_heads"));
+  if (heads.num_query_heads % heads.num_kv_heads != 0) {
+    return Damaged(path, fmt::format("{} query heads cannot share {} KV heads",
+                                     heads.num_query_heads, heads.num_kv_heads));
+  }
+  for (const GgufTensor& tensor : file.tensors()) {
+    if (std::ranges::find(kTables, tensor.name, &Table::name) != std::end(kTables)) continue;
+    return InputError("the profile has a section that this program does not know", path,
+                      "Use the program that made it.");
+  }
+  for (const Table& table : kTables) PITH_TRY(ReadTable(file, table, &heads));
+  if (heads.echo.empty() != heads.induction.empty()) {
+    return Damaged(path, fmt::format("one of \"{}\" and \"{}\" is missing", kEcho, kInduction));
+  }
+  for (size_t i = 0; i < kNumProfileSections; ++i) {
+    const ProfileSection& section = AllProfileSections()[i];
+    if ((heads.sections() & section.bit) == 0) continue;
+    const Result<std::string_view> origin =
+        file.StringOr(Key(std::string(section.name) + ".origin"), "");
+    if (!origin) return Damaged(path, origin.error().what);
+    profile.origins[i] = *origin;
+  }
+  return profile;
+}
+
+Status CheckProfileIsFor(const Profile& profile, const std::string& path,
+                         const ModelIdentity& model) {
+  const HeadProfile& heads = profile.heads;
+  if (profile.model_hash != model.hash) {
+    return InputError(
+        fmt::format("the profile {} was made for another model than {}", path, model.path),
+        "profile", "Name the right one with --profile, or make one for this model.");
+  }
+  if (heads.num_layers == model.num_layers && heads.num_query_heads == model.num_query_heads &&
+      heads.num_kv_heads == model.num_kv_heads) {
+    return {};
+  }
+  return Damaged(path, fmt::format("it has {} layers of {} query and {} KV heads, the model {} of "
+                                   "{} and {}",
+                                   heads.num_layers, heads.num_query_heads, heads.num_kv_heads,
+                                   model.num_layers, model.num_query_heads, model.num_kv_heads));
+}
+
+Status AddToProfile(const std::string& path, const ModelIdentity& model, const Profile& sections) {
+  Profile profile;
+  profile.model_hash = model.hash;
+  profile.heads.num_layers = model.num_layers;
+  profile.heads.num_query_heads = model.num_query_heads;
+  profile.heads.num_kv_heads = model.num_kv_heads;
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    PITH_ASSIGN(const Profile before, ReadProfile(path));
+    PITH_TRY(CheckProfileIsFor(before, path, model));
+    CopySections(before, &profile);
+  }
+  CopySections(sections, &profile);
+
+  GgufBuilder file;
+  file.Integer(Key("version"), kVersion);
+  file.Integer(Key("model_hash"), profile.model_hash);
+  file.Integer(Key("layers"), model.num_layers);
+  file.Integer(Key("query_heads"), model.num_query_heads);
+  file.Integer(Key("kv_heads"), model.num_kv_heads);
+  for (size_t i = 0; i < kNumProfileSections; ++i) {
+    const ProfileSection& section = AllProfileSections()[i];
+    if ((profile.heads.sections() & section.bit) == 0) continue;
+    file.Text(Key(std::string(section.name) + ".origin"), profile.origins[i]);
+  }
+  for (const Table& table : kTables) {
+    const std::vector<float>& values = profile.heads.*table.values;
+    if (values.empty()) continue;
+    file.Tensor(std::string(table.name), model.num_layers, HeadsOf(table, profile.heads), values);
+  }
+  return file.Write(path);
+}
+
+Status CheckHasSections(const HeadProfile* heads, const Plan& plan, const std::string& path,
+                        const std::string& model_path) {
+  const ProfileSections needed = plan.needs().profile;
+  const ProfileSections there = heads != nullptr ? heads->sections() : 0;
+  for (const ProfileSection& section : AllProfileSections()) {
+    if ((needed & ~there & section.bit) == 0) continue;
+    const std::string which = heads != nullptr
+                                  ? fmt::format("the profile has no section \"{}\"", section.name)
+                                  : "there is no profile";
+    return InputError(
+        fmt::format("\"{}\" needs the model's {}, and {}", plan.canonical, section.meaning, which),
+        path, fmt::format(fmt::runtime(section.made_by), model_path));
+  }
+  return {};
+}
+
+Status CheckProfileFor(const Plan& plan, const std::string& profile_path,
+                       const std::string& model_path) {
+  if (plan.needs().profile == 0) return {};
+  const std::string path = profile_path.empty() ? ProfileBeside(model_path) : profile_path;
+  std::error_code error;
+  if (profile_path.empty() && !std::filesystem::exists(path, error)) {
+    return CheckHasSections(nullptr, plan, path, model_path);
+  }
+  PITH_ASSIGN(const Profile profile, ReadProfile(path));
+  return CheckHasSections(&profile.heads, plan, path, model_path);
+}
+
+}  // namespace pith

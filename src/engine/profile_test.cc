@@ -1,0 +1,195 @@
+#include "engine/profile.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "engine/engine.h"
+#include "gguf/write.h"
+#include "make_model/make_model.h"
+
+namespace pith {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr uint32_t kLayers = 2, kQueryHeads = 4, kKvHeads = 2;
+
+class ProfileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(folder_);
+    ASSERT_TRUE(MakeModel({.layers = kLayers, .kv_heads = kKvHeads}, model_path_));
+    model_ = IdentifyModel(GgufFile::Open(model_path_).value()).value();
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static Profile WithGates() {
+    Profile profile;
+    profile.heads.gates = {.25f, 1, 0, .5f};
+    profile.origins[1] = "by hand";
+    return profile;
+  }
+  static Profile WithScores() {
+    Profile profile;
+    profile.heads.retrieval = {.5f, .125f, .125f, 0, 0, 0, .25f, 0};
+    profile.origins[0] = "made up";
+    return profile;
+  }
+
+  // What reading says about a profile whose writer was led astray.
+  std::string Refusal(const std::function<void(GgufBuilder&)>& change) {
+    GgufBuilder file;
+    file.Integer("pith.profile.version", 1);
+    file.Integer("pith.profile.model_hash", model_.hash);
+    file.Integer("pith.profile.layers", kLayers);
+    file.Integer("pith.profile.query_heads", kQueryHeads);
+    file.Integer("pith.profile.kv_heads", kKvHeads);
+    change(file);
+    EXPECT_TRUE(file.Write(path_));
+    const auto read = ReadProfile(path_);
+    if (read) return "";
+    EXPECT_EQ(read.error().kind, ErrorKind::kInput);
+    EXPECT_THAT(read.error().Message(), HasSubstr(path_));
+    return read.error().Message();
+  }
+
+  const std::string folder_ =
+      (std::filesystem::temp_directory_path() / ("pith-profile-" + std::to_string(::getpid())))
+          .string();
+  const std::string model_path_ = folder_ + "/model.gguf", path_ = folder_ + "/model.profile.gguf";
+  ModelIdentity model_;
+};
+
+TEST_F(ProfileTest, SectionsAreAddedAndReplaced_OthersStay) {
+  ASSERT_TRUE(AddToProfile(path_, model_, WithGates()));
+  EXPECT_EQ(ReadProfile(path_)->heads.sections(), kProfileGates);
+  ASSERT_TRUE(AddToProfile(path_, model_, WithScores()));
+  Profile other = WithGates();
+  other.heads.gates = {1, 0, 0, 0};
+  other.origins[1] = "again";
+  ASSERT_TRUE(AddToProfile(path_, model_, other));
+
+  const auto read = ReadProfile(path_);
+  ASSERT_TRUE(read) << read.error().Message();
+  EXPECT_TRUE(CheckProfileIsFor(*read, path_, model_));
+  EXPECT_EQ(read->heads.sections(), kProfileGates | kProfileRetrieval);
+  EXPECT_EQ(read->heads.num_query_heads, kQueryHeads);
+  EXPECT_EQ(read->heads.gates, other.heads.gates);
+  EXPECT_EQ(read->heads.retrieval, WithScores().heads.retrieval);
+  EXPECT_EQ(read->origins[0], "made up");
+  EXPECT_EQ(read->origins[1], "again");
+  EXPECT_EQ(read->origins[2], "");
+}
+
+TEST_F(ProfileTest, ForeignProfile_RefusedNamingBothFiles) {
+  ModelIdentity other = model_;
+  other.hash ^= 1;
+  ASSERT_TRUE(AddToProfile(path_, other, WithGates()));
+  const Status added = AddToProfile(path_, model_, WithScores());
+  ASSERT_FALSE(added);
+  EXPECT_THAT(added.error().Message(),
+              AllOf(HasSubstr(path_), HasSubstr(model_path_), HasSubstr("another model")));
+  EXPECT_EQ(ReadProfile(path_)->heads.sections(), kProfileGates);
+
+  EngineOptions options{.model_path = model_path_, .repack = false};
+  options.profile_path = path_;
+  const auto named = Engine::Create(options);
+  ASSERT_FALSE(named);
+  EXPECT_THAT(named.error().Message(), AllOf(HasSubstr(path_), HasSubstr(model_path_)));
+  // One that merely lies beside the model only matters to recipes that would use it.
+  options.profile_path.clear();
+  const auto engine = Engine::Create(options);
+  ASSERT_TRUE(engine);
+  EXPECT_TRUE((*engine)->NewSequence({ParseRecipe("streaming").value(), ParseBudget("9").value()}));
+  const auto refused = (*engine)->NewSequence({ParseRecipe("duo").value(), std::nullopt});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().Message(), HasSubstr("another model"));
+}
+
+TEST_F(ProfileTest, OtherQuantisation_UsesTheSameProfile) {
+  const std::string half = folder_ + "/half.gguf";
+  ASSERT_TRUE(MakeModel({.layers = kLayers, .kv_heads = kKvHeads, .type = GGML_TYPE_F16}, half));
+  EXPECT_EQ(IdentifyModel(GgufFile::Open(half).value())->hash, model_.hash);
+}
+
+TEST_F(ProfileTest, WhatIsMissing_IsNamedWithTheCommandThatMakesIt) {
+  const auto refusal = [&](const char* recipe) {
+    const Plan plan = ParseRecipe(recipe).value();
+    const Status before = CheckProfileFor(plan, "", model_path_);
+    const auto engine = Engine::Create({.model_path = model_path_, .repack = false});
+    const auto sequence = (*engine)->NewSequence(
+        {plan, plan.takes_budget() ? std::optional(ParseBudget("99").value()) : std::nullopt});
+    EXPECT_FALSE(before);
+    EXPECT_FALSE(sequence);
+    EXPECT_EQ(before.error().Message(), sequence.error().Message());
+    return before.error().Message();
+  };
+  EXPECT_THAT(
+      refusal("headkv"),
+      AllOf(HasSubstr("\"headkv\" needs"), HasSubstr("there is no profile"), HasSubstr(path_),
+            HasSubstr("pith calibrate import -m " + model_path_ + " --heads")));
+  ASSERT_TRUE(AddToProfile(path_, model_, WithScores()));
+  EXPECT_THAT(refusal("duo"), AllOf(HasSubstr("no section \"gates\""), HasSubstr("--gates")));
+  EXPECT_THAT(refusal("razor"), HasSubstr("no section \"echo\""));
+  EXPECT_TRUE(CheckProfileFor(ParseRecipe("headkv").value(), "", model_path_));
+  EXPECT_TRUE(CheckProfileFor(ParseRecipe("snapkv").value(), "", model_path_));
+  EXPECT_FALSE(CheckProfileFor(ParseRecipe("headkv").value(), "/no/such/profile", model_path_));
+}
+
+TEST_F(ProfileTest, DamagedProfiles_AreRefused) {
+  const std::vector<float> good = {.5f, 0, 0, .5f};
+  EXPECT_EQ(Refusal([&](GgufBuilder& f) { f.Tensor("gates", kLayers, kKvHeads, good); }), "");
+  const auto gates = [&](uint32_t rows, uint32_t columns, const std::vector<float>& values) {
+    return Refusal([&](GgufBuilder& f) { f.Tensor("gates", rows, columns, values); });
+  };
+  EXPECT_THAT(gates(4, 1, good), HasSubstr("is 1 x 4 of f32, not 2 x 2"));
+  EXPECT_THAT(gates(1, 2, {0, 1}), HasSubstr("is 2 x 1"));
+  EXPECT_THAT(gates(2, 2, {0, 1, std::nanf(""), 0}), HasSubstr("outside 0 to 1"));
+  EXPECT_THAT(gates(2, 2, {0, 1, -.5f, 0}), HasSubstr("-0.5"));
+  EXPECT_THAT(gates(2, 2, {0, 1, HUGE_VALF, 0}), HasSubstr("inf"));
+  EXPECT_THAT(
+      Refusal([&](GgufBuilder& f) { f.Tensor("retrieval", 2, 4, std::vector<float>(8, .25f)); }),
+      HasSubstr("adds up to 2"));
+  EXPECT_THAT(Refusal([&](GgufBuilder& f) { f.Tensor("echo", 2, 4, std::vector<float>(8)); }),
+              HasSubstr("\"induction\" is missing"));
+  EXPECT_THAT(Refusal([&](GgufBuilder& f) { f.Tensor("later", 2, 2, good); }),
+              HasSubstr("does not know"));
+  EXPECT_THAT(Refusal([](GgufBuilder& f) { f.Integer("pith.profile.version", 2); }),
+              HasSubstr("version 2"));
+  EXPECT_THAT(Refusal([](GgufBuilder& f) { f.Text("pith.profile.layers", "two"); }),
+              HasSubstr("pith.profile.layers"));
+  EXPECT_THAT(Refusal([](GgufBuilder& f) { f.Integer("pith.profile.kv_heads", 0); }),
+              HasSubstr("it has 0"));
+  EXPECT_THAT(Refusal([](GgufBuilder& f) { f.Integer("pith.profile.query_heads", 1ull << 40); }),
+              HasSubstr("pith.profile.query_heads"));
+  EXPECT_THAT(Refusal([](GgufBuilder& f) { f.Integer("pith.profile.query_heads", 5); }),
+              HasSubstr("cannot share"));
+  EXPECT_THAT(Refusal([&](GgufBuilder& f) {
+                f.Tensor("gates", kLayers, kKvHeads, good);
+                f.Integer("pith.profile.gates.origin", 7);
+              }),
+              HasSubstr("gates.origin"));
+}
+
+TEST_F(ProfileTest, FilesThatAreNoProfile_AreRefused) {
+  EXPECT_THAT(ReadProfile(model_path_).error().Message(), HasSubstr("not a profile"));
+  ASSERT_TRUE(AddToProfile(path_, model_, WithScores()));
+  const auto size = std::filesystem::file_size(path_);
+  for (const uint64_t cut : {uint64_t{0}, uint64_t{3}, size / 2, size - 40}) {
+    std::filesystem::resize_file(path_, cut);
+    EXPECT_FALSE(ReadProfile(path_)) << cut;
+    std::filesystem::remove(path_);
+    ASSERT_TRUE(AddToProfile(path_, model_, WithScores()));
+  }
+  EXPECT_FALSE(ReadProfile(folder_));
+}
+
+}  // namespace
+}  // namespace pith
