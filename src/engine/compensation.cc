@@ -1,6 +1,8 @@
 #include "engine/compensation.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 
 namespace pith {
 namespace {
@@ -88,6 +90,59 @@ uint64_t Compensation::bytes() const {
   const auto means = static_cast<uint64_t>(
       std::ranges::count_if(extras_, [](const AttendExtra& extra) { return extra.count > 0; }));
   return means * (key_dim_ + value_dim_) * sizeof(float);
+}
+
+void Compensation::Save(ByteWriter* out) const {
+  for (const uint32_t number : {num_kv_heads_, key_dim_, value_dim_}) out->Number(number);
+  out->Number(uint64_t{extras_.size()});
+  for (size_t head = 0; head < extras_.size(); ++head) {
+    out->Number(extras_[head].count);
+    if (extras_[head].count == 0) continue;
+    out->Number(last_positions_[head]);
+    out->Add(means_[head]->data(), means_[head]->size() * sizeof(float));
+  }
+}
+
+Status Compensation::Load(ByteReader* in) {
+  for (uint32_t* number : {&num_kv_heads_, &key_dim_, &value_dim_}) PITH_TRY(in->Field(*number));
+  PITH_ASSIGN(const auto heads, in->Number<uint64_t>());
+  for (uint64_t head = 0; head < heads; ++head) {
+    AttendExtra& extra = extras_.emplace_back();
+    means_.emplace_back();
+    last_positions_.push_back(-1);
+    PITH_TRY(in->Field(extra.count));
+    if (extra.count == 0) continue;
+    PITH_TRY(in->Field(last_positions_.back()));
+    const uint64_t numbers = uint64_t{key_dim_} + value_dim_;
+    PITH_ASSIGN(const auto bytes, in->Take(numbers * sizeof(float)));
+    auto mean = std::make_shared<std::vector<float>>(numbers);
+    if (numbers > 0) std::memcpy(mean->data(), bytes.data(), bytes.size());
+    extra.key = mean->data();
+    extra.value = mean->data() + key_dim_;
+    means_.back() = std::move(mean);
+  }
+  return {};
+}
+
+bool Compensation::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
+  const CacheSpec& spec = cache.spec();
+  if (extras_.empty()) return true;
+  if (num_kv_heads_ != spec.num_kv_heads || key_dim_ != spec.keys.dim ||
+      value_dim_ != spec.values.dim || extras_.size() != size_t{spec.num_layers} * num_kv_heads_) {
+    return false;
+  }
+  for (uint32_t head = 0; head < extras_.size(); ++head) {
+    const uint64_t count = extras_[head].count;
+    if (count == 0) continue;
+    const uint64_t held = cache.num_entries(head / num_kv_heads_, head % num_kv_heads_);
+    const int32_t last = last_positions_[head];
+    if (count > num_tokens || held > num_tokens - count || last < 0 ||
+        static_cast<uint64_t>(last) >= num_tokens ||
+        !std::ranges::all_of(*means_[head], [](float x) { return std::isfinite(x); })) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace pith

@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/status.h"
 #include "cache/cache.h"
 #include "kernel/attend.h"
 
@@ -38,6 +40,12 @@ class Compensation {
   void Truncate(int32_t end_position);
 
   uint64_t bytes() const;  // of the means
+
+  void Save(ByteWriter* out) const;
+  // What was read is for Fits() to judge.
+  Status Load(ByteReader* in);
+  // Whether a text of `num_tokens` can have left this and these entries.
+  bool Fits(const SequenceCache& cache, uint64_t num_tokens) const;
 
  private:
   uint32_t num_kv_heads_ = 0, key_dim_ = 0, value_dim_ = 0;

@@ -7,11 +7,10 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <numeric>
 #include <set>
 
 #include "engine/engine.h"
-#include "engine/profile.h"
+#include "engine/test_profile.h"
 #include "make_model/make_model.h"
 
 namespace pith {
@@ -20,58 +19,27 @@ namespace {
 constexpr uint32_t kLength = 201;  // of the prompt
 constexpr uint64_t kBudget = 61;
 
-// Heads that differ, and whose order is not that of their numbers.
-Profile MakeProfile(const ModelIdentity& model) {
-  Profile profile;
-  const auto fill = [](std::vector<float>* values, size_t count, uint32_t step) {
-    for (size_t i = 0; i < count; ++i) {
-      values->push_back(static_cast<float>((i * step + 3) % 31 + 1) / 32);
-    }
-  };
-  HeadProfile& heads = profile.heads;
-  const size_t query_heads = size_t{model.num_layers} * model.num_query_heads;
-  fill(&heads.retrieval, query_heads, 11);
-  const float sum = std::accumulate(heads.retrieval.begin(), heads.retrieval.end(), 0.0f);
-  for (float& x : heads.retrieval) x /= sum;
-  fill(&heads.gates, size_t{model.num_layers} * model.num_kv_heads, 12);
-  fill(&heads.echo, query_heads, 13);
-  fill(&heads.induction, query_heads, 14);
-  return profile;
-}
-
 std::unique_ptr<Engine> MakeEngine(uint32_t kv_heads, int threads = 1, uint32_t chunk = 512) {
   const auto path = std::filesystem::temp_directory_path() /
                     ("pith-eviction-" + std::to_string(::getpid()) + ".gguf");
   if (!MakeModel({.layers = 3, .kv_heads = kv_heads}, path.string())) {
     throw std::runtime_error("no model");
   }
-  const std::string profile = ProfileBeside(path.string());
-  const auto model = GgufFile::Open(path.string()).and_then(IdentifyModel);
-  if (!model || !AddToProfile(profile, *model, MakeProfile(*model))) {
-    throw std::runtime_error("no profile");
-  }
+  const auto profile = WriteMadeProfile(path.string());
+  if (!profile) throw std::runtime_error("no profile");
   auto engine = Engine::Create(
       {.model_path = path.string(), .num_threads = threads, .chunk = chunk, .repack = false});
   std::remove(path.c_str());
-  std::remove(profile.c_str());
+  std::remove(profile->c_str());
   if (!engine) throw std::runtime_error(engine.error().Message());
   return std::move(*engine);
-}
-
-// Presets whose defaults are for longer texts than ours: with what makes them drop something.
-const std::map<std::string_view, std::string> kForShortTexts = {{"duo", "duo(sinks=4,recent=20)"},
-                                                                {"razor", "razor(local=30)"}};
-
-std::string RecipeOf(std::string_view preset) {
-  const auto found = kForShortTexts.find(preset);
-  return found != kForShortTexts.end() ? found->second : std::string(preset);
 }
 
 std::vector<std::string> Recipes() {
   std::vector<std::string> recipes;
   for (const MethodInfo* method : Methods()) {
     if (!method->recipe.empty() && method->name != "full")
-      recipes.push_back(RecipeOf(method->name));
+      recipes.push_back(RecipeForShortTexts(method->name));
   }
   for (const char* text :
        {"keydiff(sinks=2,recent=5) + alloc=ada", "snapkv(reduce=max,pool=mean) + alloc=pyramid",
@@ -307,7 +275,7 @@ TEST(EvictionTable, EveryPreset_IsTested) {
   const std::set<std::string> names(recipes.begin(), recipes.end());
   for (const PresetInfo& preset : Presets()) {
     if (std::ranges::find(preset.stages, Stage::kScore) == preset.stages.end()) continue;
-    EXPECT_TRUE(names.contains(RecipeOf(preset.name))) << preset.name;
+    EXPECT_TRUE(names.contains(RecipeForShortTexts(preset.name))) << preset.name;
   }
 }
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "engine/snapshot.h"
+#include "engine/test_profile.h"
 #include "make_model/make_model.h"
 
 namespace pith {
@@ -27,14 +28,19 @@ std::string TempName(const char* what) {
 std::unique_ptr<Engine> MakeEngine() {
   const std::string path = TempName("snapshot_model");
   if (!MakeModel({.layers = 3, .kv_heads = 2}, path)) throw std::runtime_error("no model");
+  const auto profile = WriteMadeProfile(path);
+  if (!profile) throw std::runtime_error("no profile");
   auto engine = Engine::Create({.model_path = path, .num_threads = 1, .repack = false});
   std::filesystem::remove(path);
+  std::filesystem::remove(*profile);
   if (!engine) throw std::runtime_error(engine.error().Message());
   return std::move(*engine);
 }
 
 PlannedRun Planned(const std::string& recipe, const std::string& budget) {
-  return {ParseRecipe(recipe).value(), ParseBudget(budget).value()};
+  PlannedRun run{ParseRecipe(recipe).value(), std::nullopt};
+  if (run.plan.takes_budget()) run.budget = ParseBudget(budget).value();
+  return run;
 }
 
 std::vector<int32_t> Text(uint32_t count) {
@@ -115,7 +121,8 @@ TEST_P(SnapshotEviction, SaveLoadContinue_EqualsContinueBitForBit) {
     const std::string bytes = ReadAll(path_);
     Snapshot loaded = LoadSnapshot(*other, path_, kv).value();
     EXPECT_EQ(loaded.sequence.pinned, sequence.pinned);
-    EXPECT_EQ(loaded.sequence.cache.Usage().entries, sequence.cache.Usage().entries);
+    EXPECT_EQ(loaded.sequence.Usage().entries, sequence.Usage().entries);
+    EXPECT_EQ(loaded.sequence.Usage().metadata, sequence.Usage().metadata);
     ASSERT_TRUE(Save(*other, loaded.sequence));
     EXPECT_TRUE(ReadAll(path_) == bytes) << "saved again, it is another file";
     EXPECT_EQ(GoOn(*other, loaded.sequence), GoOn(*engine, sequence)) << compressed;
@@ -126,8 +133,7 @@ std::vector<std::string> Recipes() {
   std::vector<std::string> recipes;
   for (const MethodInfo* method : Methods()) {
     if (method->recipe.empty() || method->name == "full") continue;
-    const Plan plan = ParseRecipe(method->name).value();
-    if (plan.takes_budget() && plan.needs().profile == 0) recipes.emplace_back(method->name);
+    recipes.push_back(RecipeForShortTexts(method->name));
   }
   for (const char* text : {"adakv + f32", "h2o(every=4)", "score=streaming + when=chunks"}) {
     recipes.emplace_back(text);
@@ -167,7 +173,7 @@ TEST_F(SnapshotRecipe, OtherRecipeOrBudget_IsRefusedByName) {
 TEST_F(SnapshotRecipe, ForgedState_IsRefusedOrHarmless) {
   const auto engine = MakeEngine();
   Rng rng(7, 1);
-  for (const char* recipe : {"h2o", "snapkv"}) {
+  for (const char* recipe : {"h2o", "snapkv", "razor(local=30)"}) {
     ASSERT_TRUE(Save(*engine, Prompt(*engine, Planned(recipe, "61"), true)));
     const std::string good = ReadAll(path_);
     uint64_t sizes[7];  // tokens, remembered, recipe, budget, cache, state, note

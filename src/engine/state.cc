@@ -28,7 +28,8 @@ bool StateFits(const Sequence& sequence) {
          sequence.entries_per_head <= BudgetEntries(sequence.kv, sequence.tokens.size()) &&
          (memory == 0 || memory == size_t{spec.num_layers} * spec.num_kv_heads) &&
          std::ranges::all_of(sequence.head_memory, [](double x) { return std::isfinite(x); }) &&
-         sequence.observations.Fits(sequence.cache, sequence.tokens.size());
+         sequence.observations.Fits(sequence.cache, sequence.tokens.size()) &&
+         sequence.compensation.Fits(sequence.cache, sequence.tokens.size());
 }
 
 }  // namespace
@@ -36,11 +37,13 @@ bool StateFits(const Sequence& sequence) {
 void SaveState(const Sequence& sequence, ByteWriter* out) {
   PITH_CHECK(StateFields(*out, sequence).has_value());
   sequence.observations.Save(out);
+  sequence.compensation.Save(out);
 }
 
 Status LoadState(ByteReader* in, const Error& damaged, Sequence* sequence) {
   PITH_TRY(StateFields(*in, *sequence));
   PITH_TRY(sequence->observations.Load(in));
+  PITH_TRY(sequence->compensation.Load(in));
   if (!StateFits(*sequence)) return tl::unexpected<Error>(damaged);
   return {};
 }

@@ -1,0 +1,50 @@
+// For tests only: a profile for any model, and recipes that drop something of a short text.
+#pragma once
+
+#include <map>
+#include <numeric>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/profile.h"
+
+namespace pith {
+
+// Heads that differ, and whose order is not that of their numbers.
+inline Profile MakeProfile(const ModelIdentity& model) {
+  Profile profile;
+  const auto fill = [](std::vector<float>* values, size_t count, uint32_t step) {
+    for (size_t i = 0; i < count; ++i) {
+      values->push_back(static_cast<float>((i * step + 3) % 31 + 1) / 32);
+    }
+  };
+  HeadProfile& heads = profile.heads;
+  const size_t query_heads = size_t{model.num_layers} * model.num_query_heads;
+  fill(&heads.retrieval, query_heads, 11);
+  const float sum = std::accumulate(heads.retrieval.begin(), heads.retrieval.end(), 0.0f);
+  for (float& x : heads.retrieval) x /= sum;
+  fill(&heads.gates, size_t{model.num_layers} * model.num_kv_heads, 12);
+  fill(&heads.echo, query_heads, 13);
+  fill(&heads.induction, query_heads, 14);
+  return profile;
+}
+
+// Writes it where the engine finds it; its path.
+inline Result<std::string> WriteMadeProfile(const std::string& model_path) {
+  PITH_ASSIGN(const GgufFile file, GgufFile::Open(model_path));
+  PITH_ASSIGN(const ModelIdentity model, IdentifyModel(file));
+  const std::string path = ProfileBeside(model_path);
+  PITH_TRY(AddToProfile(path, model, MakeProfile(model)));
+  return path;
+}
+
+// A preset by name; those whose defaults are for longer texts with parameters for about 200 tokens.
+inline std::string RecipeForShortTexts(std::string_view preset) {
+  static const std::map<std::string_view, std::string> kRecipes = {
+      {"duo", "duo(sinks=4,recent=20)"}, {"razor", "razor(local=30)"}};
+  const auto found = kRecipes.find(preset);
+  return found != kRecipes.end() ? found->second : std::string(preset);
+}
+
+}  // namespace pith
