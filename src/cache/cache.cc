@@ -16,14 +16,19 @@
 namespace pith {
 namespace {
 
-ListLayout LayoutOf(const CacheSpec& spec, Side side) {
+ListLayouts LayoutsOf(const CacheSpec& spec, Side side) {
   const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
-  PITH_CHECK(list.form != nullptr && list.dim > 0);
-  ListLayout layout{.form = list.form, .side = side, .dim = list.dim};
+  PITH_CHECK(list.form != nullptr && list.dim > 0 && list.form->group(side) == 0);
+  ListLayouts layouts{.tail = {.form = list.form, .side = side, .dim = list.dim},
+                      .sealed = {.form = list.sealed, .side = side, .dim = list.dim}};
   std::copy_if(spec.side_blocks.begin(), spec.side_blocks.end(),
-               std::back_inserter(layout.side_blocks),
+               std::back_inserter(layouts.tail.side_blocks),
                [side](const SideBlock& block) { return block.side == side; });
-  return layout;
+  if (list.sealed != nullptr) {
+    PITH_CHECK(layouts.tail.side_blocks.empty());
+    PITH_CHECK(list.sealed->group(side) <= kMaxPageEntries);
+  }
+  return layouts;
 }
 
 bool UsesGroups(const CacheSpec& spec) {
@@ -65,8 +70,8 @@ uint64_t ListBytes(const ListLayout& layout, uint64_t entries, uint64_t room) {
 }  // namespace
 
 uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room) {
-  return ListBytes(LayoutOf(spec, Side::kKeys), entries, room) +
-         ListBytes(LayoutOf(spec, Side::kValues), entries, room);
+  return ListBytes(LayoutsOf(spec, Side::kKeys).tail, entries, room) +
+         ListBytes(LayoutsOf(spec, Side::kValues).tail, entries, room);
 }
 
 ListMap::ListMap(const CacheSpec& spec, OwnerScope scope) {
@@ -93,8 +98,8 @@ ListMap::ListMap(const CacheSpec& spec, OwnerScope scope) {
 
 CachePlan::CachePlan(const CacheSpec& s)
     : spec(Checked(s)),
-      key_layout(LayoutOf(s, Side::kKeys)),
-      value_layout(LayoutOf(s, Side::kValues)),
+      key_layouts(LayoutsOf(s, Side::kKeys)),
+      value_layouts(LayoutsOf(s, Side::kValues)),
       key_map(s, s.keys.scope),
       value_map(s, s.values.scope) {}
 
@@ -132,23 +137,23 @@ Status SequenceCache::Impl::Extend(uint32_t begin, uint32_t end,
   PITH_CHECK(positions.front() >= 0);
   PITH_CHECK(std::adjacent_find(positions.begin(), positions.end(), std::greater_equal<>()) ==
              positions.end());
-  const auto lists_of = [&](std::vector<PageList>& lists, const ListMap& map) {
+  const auto lists_of = [&](std::vector<EntryList>& lists, const ListMap& map) {
     return std::span(lists).subspan(map.first_list_of_layer[begin],
                                     map.first_list_of_layer[end] - map.first_list_of_layer[begin]);
   };
-  const std::span<PageList> both[] = {lists_of(key_lists, plan->key_map),
-                                      lists_of(value_lists, plan->value_map)};
-  for (const PageList& list : both[0]) PITH_CHECK(positions.front() > list.last_position());
+  const std::span<EntryList> both[] = {lists_of(key_lists, plan->key_map),
+                                       lists_of(value_lists, plan->value_map)};
+  for (const EntryList& list : both[0]) PITH_CHECK(positions.front() > list.last_position());
 
   bool complete = true, new_pages = false;
   for (const auto& lists : both) {
-    for (PageList& list : lists) {
+    for (EntryList& list : lists) {
       complete = complete && list.Reserve(positions);
       new_pages = new_pages || list.has_reserved_pages();
     }
   }
   for (const auto& lists : both) {
-    for (PageList& list : lists) complete ? list.Commit(positions) : list.Cancel();
+    for (EntryList& list : lists) complete ? list.Commit(positions) : list.Cancel();
   }
   // What larger pages replaced, or what was got for nothing, goes back to the system.
   if (new_pages || !complete) pool->Trim();
@@ -161,8 +166,8 @@ void SequenceCache::Impl::RefreshHeads(uint32_t begin, uint32_t end) {
   const uint32_t num_kv_heads = plan->spec.num_kv_heads;
   if (UsesGroups(plan->spec)) begin = 0, end = plan->spec.num_layers;
   for (uint32_t head = begin * num_kv_heads; head < end * num_kv_heads; ++head) {
-    const PageList& keys = KeysOf(head);
-    const PageList& values = ValuesOf(head);
+    const EntryList& keys = KeysOf(head);
+    const EntryList& values = ValuesOf(head);
     // They differ only while layers of a group are extended one by one.
     heads[head] = {keys.views(), values.views(), std::min(keys.size(), values.size())};
   }
@@ -172,10 +177,10 @@ SequenceCache::SequenceCache(PagePool* pool, const CacheSpec& spec)
     : impl_(std::make_unique<Impl>(pool, std::make_shared<const CachePlan>(spec))) {
   const CachePlan& plan = *impl_->plan;
   for (size_t i = 0; i < plan.key_map.owner_of_list.size(); ++i) {
-    impl_->key_lists.emplace_back(pool, &plan.key_layout, &impl_->held);
+    impl_->key_lists.emplace_back(pool, &plan.key_layouts, &impl_->held);
   }
   for (size_t i = 0; i < plan.value_map.owner_of_list.size(); ++i) {
-    impl_->value_lists.emplace_back(pool, &plan.value_layout, &impl_->held);
+    impl_->value_lists.emplace_back(pool, &plan.value_layouts, &impl_->held);
   }
 }
 
@@ -240,8 +245,8 @@ void SequenceCache::Positions(uint32_t layer, uint32_t kv_head, std::span<int32_
 Result<std::span<std::byte>> SequenceCache::SideUnit(std::string_view name, uint32_t layer,
                                                      uint32_t kv_head, uint64_t unit) {
   const uint32_t head = impl_->HeadNumber(layer, kv_head);
-  for (PageList* list : {&impl_->KeysOf(head), &impl_->ValuesOf(head)}) {
-    const auto& blocks = list->layout().side_blocks;
+  for (EntryList* list : {&impl_->KeysOf(head), &impl_->ValuesOf(head)}) {
+    const auto& blocks = list->tail_layout().side_blocks;
     const auto found = std::find_if(blocks.begin(), blocks.end(),
                                     [&](const SideBlock& block) { return block.name == name; });
     if (found == blocks.end()) continue;
@@ -255,11 +260,11 @@ Result<std::span<std::byte>> SequenceCache::SideUnit(std::string_view name, uint
 SequenceCache SequenceCache::Fork() const {
   auto fork = std::make_unique<Impl>(impl_->pool, impl_->plan);
   fork->held.peak = impl_->held.peak;
-  for (const PageList& list : impl_->key_lists) {
-    fork->key_lists.push_back(list.Fork(&fork->held));
+  for (const EntryList& list : impl_->key_lists) {
+    fork->key_lists.push_back(list.Fork(impl_->pool, &impl_->plan->key_layouts, &fork->held));
   }
-  for (const PageList& list : impl_->value_lists) {
-    fork->value_lists.push_back(list.Fork(&fork->held));
+  for (const EntryList& list : impl_->value_lists) {
+    fork->value_lists.push_back(list.Fork(impl_->pool, &impl_->plan->value_layouts, &fork->held));
   }
   fork->RefreshHeads(0, spec().num_layers);
   return SequenceCache(std::move(fork));
@@ -272,10 +277,10 @@ void SequenceCache::Truncate(int32_t end_position) {
     const uint32_t owner = plan.value_map.owner_of_list[i];
     impl_->value_lists[i].Truncate(impl_->KeysOf(owner).CountBefore(end_position));
   }
-  for (PageList& list : impl_->key_lists) list.Truncate(list.CountBefore(end_position));
+  for (EntryList& list : impl_->key_lists) list.Truncate(list.CountBefore(end_position));
   impl_->pool->Trim();  // before the last pages shrink, so that the pool's peak does not grow
   for (auto* lists : {&impl_->key_lists, &impl_->value_lists}) {
-    for (PageList& list : *lists) list.Shrink();
+    for (EntryList& list : *lists) list.Shrink();
   }
   impl_->pool->Trim();
   impl_->RefreshHeads(0, spec().num_layers);
@@ -283,9 +288,13 @@ void SequenceCache::Truncate(int32_t end_position) {
 
 CacheUsage SequenceCache::Usage() const {
   CacheUsage usage;
-  for (const HeadView& head : impl_->heads) usage.entries += head.num_entries;
+  for (uint32_t head = 0; head < impl_->heads.size(); ++head) {
+    usage.entries += impl_->heads[head].num_entries;
+    usage.sealed_keys += impl_->KeysOf(head).num_sealed();
+    usage.sealed_values += impl_->ValuesOf(head).num_sealed();
+  }
   for (const auto* lists : {&impl_->key_lists, &impl_->value_lists}) {
-    for (const PageList& list : *lists) {
+    for (const EntryList& list : *lists) {
       usage.logical += list.LogicalBytes();
       usage.metadata += list.MetadataBytes();
     }
@@ -302,7 +311,9 @@ CacheUsage SequenceCache::Usage(uint32_t layer, uint32_t kv_head) const {
   const CachePlan& plan = *impl_->plan;
   CacheUsage usage;
   usage.entries = impl_->heads[head].num_entries;
-  const auto add = [&](const PageList& list, const ListMap& map) {
+  usage.sealed_keys = impl_->KeysOf(head).num_sealed();
+  usage.sealed_values = impl_->ValuesOf(head).num_sealed();
+  const auto add = [&](const EntryList& list, const ListMap& map) {
     if (map.owner_of_list[map.list_of_head[head]] != head) return;  // counted where the owner is
     usage.logical += list.LogicalBytes();
     usage.metadata += list.MetadataBytes();

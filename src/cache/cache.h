@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,9 +33,12 @@ struct SideBlock {
 };
 
 struct ListSpec {
-  const Form* form = nullptr;
+  const Form* form = nullptr;  // of new entries: the tail; its entries stand alone
   uint32_t dim = 0;
   OwnerScope scope = OwnerScope::kHead;
+  // Of older entries, once Seal() has moved them; nullptr: all stay in the tail. Keys and values
+  // may differ in it. No side blocks on a side that has one.
+  const Form* sealed = nullptr;
 };
 
 struct CacheSpec {
@@ -47,7 +51,9 @@ struct CacheSpec {
 
 // Exact, always on. All in bytes.
 struct CacheUsage {
-  uint64_t entries = 0;   // key/value pairs held, over all layers and KV heads
+  uint64_t entries = 0;  // key/value pairs held, over all layers and KV heads
+  // Those of them whose key, or whose value, is in its sealed form.
+  uint64_t sealed_keys = 0, sealed_values = 0;
   uint64_t logical = 0;   // entries at their stored size
   uint64_t metadata = 0;  // explicit positions, side blocks, page tables
   // The pool's blocks that this sequence refers to: its pages with all their room, side blocks and
@@ -62,8 +68,20 @@ struct CacheUsage {
 };
 
 // The most that the keys and values of one KV head, with a list of their own, take from the pool
-// while they are extended from `entries` to `entries + room`, wherever the entries' positions lie.
+// while they are extended from `entries` to `entries + room`, all of them in the tail, wherever the
+// entries' positions lie.
 uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room);
+
+// The oldest `count` entries of a list's tail, to be sealed; as many as the tail has at most.
+struct SealRequest {
+  uint32_t layer = 0, kv_head = 0;
+  Side side = Side::kKeys;
+  uint64_t count = 0;
+};
+
+// Runs work(thread, num_threads) once on each of num_threads threads, and returns when all are
+// done.
+using RunParallel = std::function<void(const std::function<void(int thread, int num_threads)>&)>;
 
 class PagePool;  // page.h
 
@@ -85,7 +103,8 @@ class SequenceCache {
   Status Extend(std::span<const int32_t> positions);
   Status ExtendLayer(uint32_t layer, std::span<const int32_t> positions);
 
-  // Fills entries [first, first + count) of a head, declared before and not written yet, from f32
+  // Fills entries [first, first + count) of a head, declared before and not written yet (all in the
+  // tail), from f32
   // rows with `row_stride` floats between rows. Threads may call it at the same time for different
   // heads. What several heads or layers share is written once, through the first of them (kv_head 0
   // of the first layer).
@@ -103,7 +122,7 @@ class SequenceCache {
                   float* rows) const;
   void Positions(uint32_t layer, uint32_t kv_head, std::span<int32_t> out) const;
 
-  // Valid until the next Extend, Keep, Truncate, assignment or destruction.
+  // Valid until the next Extend, Keep, Seal, Truncate, assignment or destruction.
   HeadView Head(uint32_t layer, uint32_t kv_head) const;
   std::span<const HeadView> Heads(uint32_t layer) const;  // [num_kv_heads]
 
@@ -116,13 +135,25 @@ class SequenceCache {
   SequenceCache Fork() const;
 
   // Keeps exactly the entries at these ascending indices of a head, with their positions and stored
-  // bytes unchanged; the memory of all others goes back to the system. A side unit of an entry goes
-  // with it; a unit of a block becomes zero unless all its entries stay where they are. Works in
-  // place: memory is needed for positions that were implicit (4 bytes per kept entry) and for
-  // shared pages that change. Fails (kFailure, "no memory for the cache") without any change. Main
-  // thread only. With a wider scope, keys and values must have the same one, and the call for the
-  // first head keeps the entries for all that the list serves.
+  // bytes (sealed codes, too) unchanged; the memory of all others goes back to the system. A side
+  // unit of an entry goes with it; a unit of a block becomes zero unless all its entries stay where
+  // they are. Works in place: memory is needed for positions that were implicit (4 bytes per kept
+  // entry) and for shared pages that change. Fails (kFailure, "no memory for the cache") without
+  // any change. Main thread only. With a wider scope, keys and values must have the same one, and
+  // the call for the first head keeps the entries for all that the list serves.
   Status Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries);
+
+  // Moves the oldest entries of tails into the sealed form, of every list at most once in a call:
+  // they are decoded, stored in one go and never encoded again, whatever happens to them later. A
+  // form with group() > 0 seals them in groups of that many from the first one on; if `count` is no
+  // multiple, the last group is smaller for good. Lists are encoded by all threads that `run`
+  // offers (on the calling one without it), with the same result for any number. What is sealed
+  // and its tail are both held until the call ends: requests for a few layers at a time keep the
+  // peak low. Fails (kFailure, "no memory for the cache") without any change. Main thread only.
+  // With a wider scope, the request names the first head that the list serves.
+  Status Seal(std::span<const SealRequest> requests, const RunParallel& run = nullptr);
+  // Entries at the front of a head that are in the sealed form; the tail follows.
+  uint64_t num_sealed(uint32_t layer, uint32_t kv_head, Side side) const;
 
   // Keeps the entries whose position is below `end_position`; frees the pages behind.
   void Truncate(int32_t end_position);

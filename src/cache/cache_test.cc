@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -19,26 +18,13 @@ using testing::ExactForms;
 using testing::KeepSome;
 using testing::Model;
 using testing::OwnerOf;
+using testing::Positions;
 using testing::RandomSpec;
 using testing::RecountHeld;
+using testing::Saved;
+using testing::SealSome;
+using testing::SmallSpec;
 using testing::WriteEntries;
-
-CacheSpec SmallSpec(FormId form = FormId::kF16) {
-  const ListSpec list{.form = FindForm(form), .dim = 12};
-  return {.num_layers = 2, .num_kv_heads = 3, .keys = list, .values = list};
-}
-
-std::vector<int32_t> Positions(int32_t first, uint32_t count) {
-  std::vector<int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), first);
-  return positions;
-}
-
-std::vector<std::byte> Saved(const SequenceCache& cache) {
-  std::vector<std::byte> bytes;
-  cache.Save(&bytes);
-  return bytes;
-}
 
 TEST(SequenceCache, OneByOne_GrowsThroughAllClassesAndKeepsContents) {
   for (const Form* form : ExactForms()) {
@@ -111,7 +97,7 @@ TEST(SequenceCache, RandomOperations_EqualTheModel) {
     for (int step = 0; step < 40; ++step) {
       const uint32_t chosen = rng.Below(static_cast<uint32_t>(all.size()));
       auto& [cache, model] = all[chosen];
-      switch (rng.Below(12)) {
+      switch (rng.Below(15)) {
         case 0:
           if (all.size() < 4) {
             SequenceCache fork = cache.Fork();
@@ -158,6 +144,11 @@ TEST(SequenceCache, RandomOperations_EqualTheModel) {
         case 6:
         case 7:
           ASSERT_TRUE(KeepSome(&cache, &model, &rng));
+          break;
+        case 8:
+        case 9:
+        case 10:
+          ASSERT_TRUE(SealSome(&cache, &model, &rng));
           break;
         default:
           ASSERT_TRUE(Append(&cache, &model, counts[rng.Below(12)], rng.Below(3) * 10, &rng));

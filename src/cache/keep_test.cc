@@ -21,30 +21,16 @@ using testing::Append;
 using testing::CheckEqual;
 using testing::KeepSome;
 using testing::Model;
+using testing::Positions;
 using testing::RandomKept;
 using testing::RecountHeld;
-
-CacheSpec SmallSpec(FormId form = FormId::kF16) {
-  const ListSpec list{.form = FindForm(form), .dim = 12};
-  return {.num_layers = 2, .num_kv_heads = 3, .keys = list, .values = list};
-}
-
-std::vector<int32_t> Positions(int32_t first, uint32_t count) {
-  std::vector<int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), first);
-  return positions;
-}
+using testing::Saved;
+using testing::SmallSpec;
 
 std::vector<uint32_t> Range(uint32_t begin, uint32_t end) {
   std::vector<uint32_t> range(end - begin);
   std::iota(range.begin(), range.end(), begin);
   return range;
-}
-
-std::vector<std::byte> Saved(const SequenceCache& cache) {
-  std::vector<std::byte> bytes;
-  cache.Save(&bytes);
-  return bytes;
 }
 
 TEST(Keep, SomeEntriesOfOneHead_OthersUntouched) {

@@ -15,7 +15,7 @@ namespace pith {
 namespace {
 
 constexpr uint32_t kMagic = 0x43564B50;  // "PKVC"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kSizeOffset = 8;
 constexpr size_t kChecksumBytes = 8;
 constexpr uint32_t kMaxNameBytes = 256;
@@ -69,27 +69,43 @@ class Reader : public ByteReader {
   const std::string& where_;
 };
 
-void WriteListSpec(const ListSpec& list, Writer* out) {
-  out->Text(list.form->name);
-  out->Number(static_cast<uint32_t>(list.form->id));
-  out->Number(list.form->version);
+// What is said about the sealed form of a list that has none.
+constexpr Form kNoForm = {.name = "none"};
+
+void WriteForm(const Form& form, Side side, Writer* out) {
+  out->Text(form.name);
+  out->Number(static_cast<uint32_t>(form.id));
+  out->Number(form.version);
+  out->Number(form.group(side));
+}
+
+Status CheckForm(const Form& form, Side side, const std::string& of, Reader* in) {
+  PITH_TRY(in->ExpectText("form of the " + of, form.name));
+  PITH_TRY(in->Expect("form number of the " + of, static_cast<uint32_t>(form.id)));
+  PITH_TRY(in->Expect("form version of the " + of, form.version));
+  return in->Expect("group of the " + of, form.group(side));
+}
+
+void WriteListSpec(const ListSpec& list, Side side, Writer* out) {
+  WriteForm(*list.form, side, out);
+  WriteForm(list.sealed != nullptr ? *list.sealed : kNoForm, side, out);
   out->Number(list.dim);
   out->Number(static_cast<uint32_t>(list.scope));
 }
 
-Status CheckListSpec(const ListSpec& list, const std::string& side, Reader* in) {
-  PITH_TRY(in->ExpectText("form of the " + side, list.form->name));
-  PITH_TRY(in->Expect("form number of the " + side, static_cast<uint32_t>(list.form->id)));
-  PITH_TRY(in->Expect("form version of the " + side, list.form->version));
-  PITH_TRY(in->Expect("head size of the " + side, list.dim));
-  return in->Expect("owner scope of the " + side, static_cast<uint32_t>(list.scope));
+Status CheckListSpec(const ListSpec& list, Side side, Reader* in) {
+  const std::string name = side == Side::kKeys ? "keys" : "values";
+  PITH_TRY(CheckForm(*list.form, side, name, in));
+  PITH_TRY(CheckForm(list.sealed != nullptr ? *list.sealed : kNoForm, side, "sealed " + name, in));
+  PITH_TRY(in->Expect("head size of the " + name, list.dim));
+  return in->Expect("owner scope of the " + name, static_cast<uint32_t>(list.scope));
 }
 
 void WriteSpec(const CacheSpec& spec, Writer* out) {
   out->Number(spec.num_layers);
   out->Number(spec.num_kv_heads);
-  WriteListSpec(spec.keys, out);
-  WriteListSpec(spec.values, out);
+  WriteListSpec(spec.keys, Side::kKeys, out);
+  WriteListSpec(spec.values, Side::kValues, out);
   out->Number(static_cast<uint32_t>(spec.layer_group.size()));
   for (const uint32_t group : spec.layer_group) out->Number(group);
   out->Number(static_cast<uint32_t>(spec.side_blocks.size()));
@@ -104,8 +120,8 @@ void WriteSpec(const CacheSpec& spec, Writer* out) {
 Status CheckSpec(const CacheSpec& spec, Reader* in) {
   PITH_TRY(in->Expect("number of layers", spec.num_layers));
   PITH_TRY(in->Expect("number of KV heads", spec.num_kv_heads));
-  PITH_TRY(CheckListSpec(spec.keys, "keys", in));
-  PITH_TRY(CheckListSpec(spec.values, "values", in));
+  PITH_TRY(CheckListSpec(spec.keys, Side::kKeys, in));
+  PITH_TRY(CheckListSpec(spec.values, Side::kValues, in));
   PITH_TRY(in->Expect("layers in groups", static_cast<uint32_t>(spec.layer_group.size())));
   for (const uint32_t group : spec.layer_group) PITH_TRY(in->Expect("layer group", group));
   PITH_TRY(in->Expect("number of side blocks", static_cast<uint32_t>(spec.side_blocks.size())));
@@ -118,7 +134,7 @@ Status CheckSpec(const CacheSpec& spec, Reader* in) {
   return {};
 }
 
-void WritePositions(const PageList& list, Writer* out) {
+void WritePositions(const EntryList& list, Writer* out) {
   const std::span<const PageView> views = list.views();
   const int32_t first = views.front().Position(0);
   if (list.last_position() - int64_t{first} == static_cast<int64_t>(list.size()) - 1) {
@@ -160,54 +176,166 @@ Result<std::vector<int32_t>> ReadPositions(uint64_t count, Reader* in) {
   return positions;
 }
 
-void WriteList(const PageList& list, Writer* out) {
-  const ListLayout& layout = list.layout();
+size_t GroupBytes(const ListLayout& layout, uint32_t count) {
+  return layout.form->canonical_page_bytes(layout.side, layout.dim, count);
+}
+
+bool HasGroups(const ListPart& part) { return part.layout().form->group(part.layout().side) > 0; }
+
+// How much of the list is sealed. Groups are contents: what they share was measured over them.
+void WriteSealedCount(const ListPart& sealed, Writer* out) {
+  if (!HasGroups(sealed)) {
+    out->Number(sealed.size());
+    return;
+  }
+  out->Number(static_cast<uint32_t>(sealed.views().size()));
+  for (const PageView& view : sealed.views()) out->Number(view.count);
+}
+
+void WritePart(const ListPart& part, Writer* out) {
+  const ListLayout& layout = part.layout();
+  const Form& form = *layout.form;
+  for (const PageView& view : part.views()) {
+    if (HasGroups(part)) {
+      form.export_page(layout.side, view.data, view.shape, view.count,
+                       out->Grow(GroupBytes(layout, view.count)));
+    } else {
+      form.export_entries(layout.side, view.data, view.shape, 0, view.count,
+                          out->Grow(view.count * form.canonical_bytes(layout.dim)));
+    }
+  }
+}
+
+void WriteList(const EntryList& list, Writer* out) {
+  const ListLayout& layout = list.tail().layout();
   out->Number(list.size());
   if (list.size() == 0) return;
+  if (list.sealed() != nullptr) WriteSealedCount(*list.sealed(), out);
   if (layout.side == Side::kKeys) WritePositions(list, out);
-  const size_t entry_bytes = layout.form->canonical_bytes(layout.dim);
-  for (const PageView& view : list.views()) {
-    layout.form->export_entries(layout.side, view.data, view.shape, 0, view.count,
-                                out->Grow(view.count * entry_bytes));
-  }
+  if (list.sealed() != nullptr) WritePart(*list.sealed(), out);
+  WritePart(list.tail(), out);
   for (size_t i = 0; i < layout.side_blocks.size(); ++i) {
-    for (const PageView& view : list.views()) {
+    for (const PageView& view : list.tail().views()) {
       out->Add(view.data + layout.SideOffset(i, view.shape.capacity),
                layout.SideBytes(i, view.count));
     }
   }
 }
 
+// What is sealed of a list, in groups if its form has them.
+struct SealedCount {
+  uint64_t entries = 0;
+  uint64_t bytes = 0;
+  std::vector<uint32_t> groups;
+};
+
+Result<SealedCount> ReadSealedCount(const ListPart& sealed, Reader* in) {
+  const ListLayout& layout = sealed.layout();
+  SealedCount count;
+  if (!HasGroups(sealed)) {
+    PITH_ASSIGN(count.entries, in->Number<uint64_t>());
+    const size_t entry_bytes = layout.form->canonical_bytes(layout.dim);
+    if (count.entries > in->remaining() / entry_bytes) return in->Damaged("it ends too early");
+    count.bytes = count.entries * entry_bytes;
+    return count;
+  }
+  PITH_ASSIGN(const uint32_t num_groups, in->Number<uint32_t>());
+  PITH_ASSIGN(const auto bytes, in->Take(uint64_t{num_groups} * sizeof(uint32_t)));
+  count.groups.resize(num_groups);
+  if (num_groups > 0) std::memcpy(count.groups.data(), bytes.data(), bytes.size());
+  for (const uint32_t group : count.groups) {
+    if (group == 0 || group > layout.form->group(layout.side)) {
+      return in->Damaged("a group of " + std::to_string(group) + " entries");
+    }
+    count.entries += group;
+    count.bytes += GroupBytes(layout, group);
+  }
+  return count;
+}
+
+// Appends to a part. `false`: there is no memory for it.
+bool Append(ListPart* part, std::span<const int32_t> positions) {
+  if (part->Reserve(positions)) {
+    part->Commit(positions);
+    return true;
+  }
+  part->Cancel();
+  return false;
+}
+
+Result<bool> ReadEntries(ListPart* part, std::span<const int32_t> positions, Reader* in) {
+  const ListLayout& layout = part->layout();
+  if (!Append(part, positions)) return false;
+  const std::span<const PageView> views = part->views();
+  for (size_t page = 0; page < views.size(); ++page) {
+    PITH_ASSIGN(const auto bytes,
+                in->Take(views[page].count * layout.form->canonical_bytes(layout.dim)));
+    layout.form->import_entries(layout.side, part->OwnPage(page), views[page].shape, 0,
+                                views[page].count, bytes.data());
+  }
+  return true;
+}
+
+Result<bool> ReadGroups(ListPart* part, std::span<const int32_t> positions,
+                        std::span<const uint32_t> groups, Reader* in) {
+  const ListLayout& layout = part->layout();
+  for (size_t page = 0; page < groups.size(); ++page) {
+    if (!Append(part, positions.first(groups[page]))) return false;
+    positions = positions.subspan(groups[page]);
+    PITH_ASSIGN(const auto bytes, in->Take(GroupBytes(layout, groups[page])));
+    layout.form->import_page(layout.side, part->OwnPage(page), part->views()[page].shape,
+                             groups[page], bytes.data());
+  }
+  return true;
+}
+
+Status ReadSideBlocks(PageList* tail, Reader* in) {
+  const ListLayout& layout = tail->layout();
+  for (size_t i = 0; i < layout.side_blocks.size(); ++i) {
+    for (size_t page = 0; page < tail->views().size(); ++page) {
+      const PageView& view = tail->views()[page];
+      PITH_ASSIGN(const auto bytes, in->Take(layout.SideBytes(i, view.count)));
+      std::memcpy(tail->OwnPage(page) + layout.SideOffset(i, view.shape.capacity), bytes.data(),
+                  bytes.size());
+    }
+  }
+  return {};
+}
+
 // Fills an empty list. `false`: there is no memory for it.
-Result<bool> ReadList(PageList* list, Reader* in) {
-  const ListLayout& layout = list->layout();
+Result<bool> ReadList(EntryList* list, Reader* in) {
+  const ListLayout& layout = list->tail().layout();
   PITH_ASSIGN(const uint64_t count, in->Number<uint64_t>());
   if (count == 0) return true;
+  SealedCount sealed;
+  if (list->sealed() != nullptr) {
+    PITH_ASSIGN(sealed, ReadSealedCount(*list->sealed(), in));
+    if (sealed.entries > count) return in->Damaged("more sealed entries than there are");
+  }
+  // Before anything of that size is allocated; also bounds all products of counts and sizes.
   const size_t entry_bytes = layout.form->canonical_bytes(layout.dim);
-  // Before anything of that size is allocated; also bounds the products below.
-  if (count > in->remaining() / entry_bytes) return in->Damaged("it ends too early");
+  if (sealed.bytes > in->remaining() ||
+      count - sealed.entries > (in->remaining() - sealed.bytes) / entry_bytes) {
+    return in->Damaged("it ends too early");
+  }
   std::vector<int32_t> positions(layout.side == Side::kValues ? static_cast<size_t>(count) : 0);
   if (layout.side == Side::kKeys) {
     PITH_ASSIGN(positions, ReadPositions(count, in));
   }
-  if (!list->Reserve(positions)) {
-    list->Cancel();
-    return false;
+  const auto of_sealed = std::span(positions).first(static_cast<size_t>(sealed.entries));
+  const auto of_tail = std::span(positions).subspan(of_sealed.size());
+  PageList* const tail = list->mutable_tail();
+  bool has_memory = true;
+  if (!sealed.groups.empty()) {
+    PITH_ASSIGN(has_memory, ReadGroups(list->mutable_sealed(), of_sealed, sealed.groups, in));
+  } else if (sealed.entries > 0) {
+    PITH_ASSIGN(has_memory, ReadEntries(list->mutable_sealed(), of_sealed, in));
   }
-  list->Commit(positions);
-  const std::span<const PageView> views = list->views();
-  for (size_t page = 0; page < views.size(); ++page) {
-    PITH_ASSIGN(const auto bytes, in->Take(views[page].count * entry_bytes));
-    layout.form->import_entries(layout.side, list->OwnPage(page), views[page].shape, 0,
-                                views[page].count, bytes.data());
-  }
-  for (size_t i = 0; i < layout.side_blocks.size(); ++i) {
-    for (size_t page = 0; page < views.size(); ++page) {
-      PITH_ASSIGN(const auto bytes, in->Take(layout.SideBytes(i, views[page].count)));
-      std::memcpy(list->OwnPage(page) + layout.SideOffset(i, views[page].shape.capacity),
-                  bytes.data(), bytes.size());
-    }
-  }
+  if (!has_memory) return false;
+  PITH_ASSIGN(has_memory, ReadEntries(tail, of_tail, in));
+  if (!has_memory) return false;
+  PITH_TRY(ReadSideBlocks(tail, in));
+  list->Refresh();
   return true;
 }
 
@@ -248,8 +376,8 @@ void SequenceCache::Save(std::vector<std::byte>* out) const {
   for (uint32_t head = 0; head < impl_->heads.size(); ++head) {
     PITH_CHECK(impl_->KeysOf(head).size() == impl_->ValuesOf(head).size());
   }
-  for (const PageList& list : impl_->key_lists) WriteList(list, &writer);
-  for (const PageList& list : impl_->value_lists) WriteList(list, &writer);
+  for (const EntryList& list : impl_->key_lists) WriteList(list, &writer);
+  for (const EntryList& list : impl_->value_lists) WriteList(list, &writer);
   const uint64_t size = out->size() - begin + kChecksumBytes;
   std::memcpy(out->data() + begin + kSizeOffset, &size, sizeof(size));
   writer.Number(Checksum(std::span(*out).subspan(begin)));
@@ -263,7 +391,7 @@ Result<SequenceCache> SequenceCache::Load(PagePool* pool, const CacheSpec& spec,
   SequenceCache cache(pool, spec);
   Impl& impl = *cache.impl_;
   for (auto* lists : {&impl.key_lists, &impl.value_lists}) {
-    for (PageList& list : *lists) {
+    for (EntryList& list : *lists) {
       PITH_ASSIGN(const bool has_memory, ReadList(&list, &in));
       if (!has_memory) return impl.NoMemory();
     }

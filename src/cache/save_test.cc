@@ -17,15 +17,11 @@ using testing::CheckEqual;
 using testing::KeepSome;
 using testing::Model;
 using testing::RandomSpec;
-
-std::vector<std::byte> Saved(const SequenceCache& cache) {
-  std::vector<std::byte> bytes;
-  cache.Save(&bytes);
-  return bytes;
-}
+using testing::Saved;
+using testing::SealSome;
 
 // Puts the right checksum behind changed bytes, so that the reader gets to see what lies inside.
-void Seal(std::vector<std::byte>* bytes) {
+void FixChecksum(std::vector<std::byte>* bytes) {
   Hasher hasher;
   hasher.Add(std::span(*bytes).first(bytes->size() - 8));
   const uint64_t checksum = hasher.Finish();
@@ -73,18 +69,28 @@ TEST(Save, TinyCache_HasTheDocumentedBytes) {
     u32(static_cast<uint32_t>(x >> 32));
   };
   for (const char c : {'P', 'K', 'V', 'C'}) expected.push_back(static_cast<std::byte>(c));
-  u32(1);    // version
-  u64(148);  // bytes in all
+  u32(2);    // version
+  u64(196);  // bytes in all
   u32(1);    // layers
   u32(1);    // KV heads
   text("f32");
-  u32(1);  // form number
-  u32(1);  // form version
+  u32(1);        // form number
+  u32(1);        // form version
+  u32(0);        // no groups
+  text("none");  // no sealed form
+  u32(0);
+  u32(0);
+  u32(0);
   u32(1);  // dim
   u32(0);  // scope
   text("f16");
   u32(2);
   u32(1);
+  u32(0);
+  text("none");
+  u32(0);
+  u32(0);
+  u32(0);
   u32(2);
   u32(0);
   u32(0);  // layer groups
@@ -106,7 +112,7 @@ TEST(Save, TinyCache_HasTheDocumentedBytes) {
   u16(0x3800);
   u16(0x0000);
   expected.resize(expected.size() + 8);
-  Seal(&expected);
+  FixChecksum(&expected);
   EXPECT_EQ(Saved(TinyCache(&pool)), expected);
 }
 
@@ -131,6 +137,7 @@ TEST(Save, RandomCaches_LoadEqualAndSaveTheSameBytes) {
     const uint32_t rounds = rng.Below(4);
     for (uint32_t i = 0; i < rounds; ++i) {
       ASSERT_TRUE(Append(&cache, &model, 1 + rng.Below(200), rng.Below(2) * 10, &rng));
+      ASSERT_TRUE(SealSome(&cache, &model, &rng));
       ASSERT_TRUE(KeepSome(&cache, &model, &rng));
     }
     const std::vector<std::byte> bytes = Saved(cache);
@@ -139,6 +146,7 @@ TEST(Save, RandomCaches_LoadEqualAndSaveTheSameBytes) {
     CheckEqual(*loaded, model);
     EXPECT_EQ(Saved(*loaded), bytes);
     ASSERT_TRUE(Append(&*loaded, &model, 70, 5, &rng));  // and it can go on
+    ASSERT_TRUE(SealSome(&*loaded, &model, &rng));
     CheckEqual(*loaded, model);
     if (HasFatalFailure()) return;
   }
@@ -180,6 +188,7 @@ TEST(Load, DamageUnderARightChecksum_IsRefusedOrIsACanonicalCache) {
     SequenceCache cache(&pool, spec);
     Model model(cache.spec());
     ASSERT_TRUE(Append(&cache, &model, 1 + rng.Below(40), rng.Below(2) * 30, &rng));
+    ASSERT_TRUE(SealSome(&cache, &model, &rng));
     std::vector<std::byte> bytes = Saved(cache);
     const uint32_t damage = rng.Below(4);
     if (damage == 0) {
@@ -189,11 +198,11 @@ TEST(Load, DamageUnderARightChecksum_IsRefusedOrIsACanonicalCache) {
     } else {
       for (uint32_t i = 0; i < damage; ++i) {
         // In the counts and positions rather than in the entries, which may hold anything.
-        const auto end = static_cast<uint32_t>(std::min<size_t>(bytes.size() - 8, 220));
+        const auto end = static_cast<uint32_t>(std::min<size_t>(bytes.size() - 8, 280));
         bytes[16 + rng.Below(end - 16)] = static_cast<std::byte>(rng.Next());
       }
     }
-    Seal(&bytes);
+    FixChecksum(&bytes);
     const auto loaded = SequenceCache::Load(&pool, spec, bytes, "bytes");
     if (loaded) {
       ++accepted;
@@ -209,7 +218,7 @@ TEST(Load, DamageUnderARightChecksum_IsRefusedOrIsACanonicalCache) {
 TEST(Load, AbsurdCounts_AreRefusedBeforeMemoryIsAskedFor) {
   PagePool pool;
   const std::vector<std::byte> bytes = Saved(TinyCache(&pool));
-  constexpr size_t kKeyCount = 16 + 8 + 23 + 23 + 4 + 4 + 17;
+  constexpr size_t kKeyCount = 16 + 8 + 47 + 47 + 4 + 4 + 17;
   uint64_t count = 0;
   std::memcpy(&count, bytes.data() + kKeyCount, 8);
   ASSERT_EQ(count, 2u);
@@ -217,7 +226,7 @@ TEST(Load, AbsurdCounts_AreRefusedBeforeMemoryIsAskedFor) {
                                 uint64_t{1} << 62, ~uint64_t{0}}) {
     std::vector<std::byte> damaged = bytes;
     std::memcpy(damaged.data() + kKeyCount, &absurd, 8);
-    Seal(&damaged);
+    FixChecksum(&damaged);
     const auto loaded = SequenceCache::Load(&pool, TinySpec(), damaged, "bytes");
     ASSERT_FALSE(loaded);
     EXPECT_EQ(loaded.error().kind, ErrorKind::kInput) << loaded.error().Message();
@@ -254,6 +263,8 @@ TEST(Load, AnotherSpec_IsRefusedByName) {
   expect_named("number of KV heads", [](CacheSpec* s) { s->num_kv_heads = 1; });
   expect_named("form of the keys of the saved cache: f32 instead of bf16",
                [](CacheSpec* s) { s->keys.form = FindForm("bf16"); });
+  expect_named("form of the sealed values of the saved cache: none instead of bf16",
+               [](CacheSpec* s) { s->values.sealed = FindForm("bf16"); });
   expect_named("head size of the values", [](CacheSpec* s) { s->values.dim = 3; });
   expect_named("owner scope of the keys", [](CacheSpec* s) { s->keys.scope = OwnerScope::kLayer; });
   expect_named("layer group", [](CacheSpec* s) { s->layer_group = {0, 0}; });

@@ -1,4 +1,4 @@
-// The inside of a SequenceCache, shared by cache.cc and save.cc.
+// The inside of a SequenceCache, shared by cache.cc, keep.cc, seal.cc and save.cc.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct CachePlan {
   explicit CachePlan(const CacheSpec& s);
 
   CacheSpec spec;
-  ListLayout key_layout, value_layout;
+  ListLayouts key_layouts, value_layouts;
   ListMap key_map, value_map;
 };
 
@@ -34,8 +34,8 @@ struct SequenceCache::Impl {
   ~Impl();
 
   uint32_t HeadNumber(uint32_t layer, uint32_t kv_head) const;
-  PageList& KeysOf(uint32_t head) { return key_lists[plan->key_map.list_of_head[head]]; }
-  PageList& ValuesOf(uint32_t head) { return value_lists[plan->value_map.list_of_head[head]]; }
+  EntryList& KeysOf(uint32_t head) { return key_lists[plan->key_map.list_of_head[head]]; }
+  EntryList& ValuesOf(uint32_t head) { return value_lists[plan->value_map.list_of_head[head]]; }
 
   // Appends to the lists that layers [begin, end) own.
   Status Extend(uint32_t begin, uint32_t end, std::span<const int32_t> positions);
@@ -49,7 +49,7 @@ struct SequenceCache::Impl {
   PagePool* pool;
   std::shared_ptr<const CachePlan> plan;
   HeldBytes held;
-  std::vector<PageList> key_lists, value_lists;
+  std::vector<EntryList> key_lists, value_lists;
   std::vector<HeadView> heads;  // [num_layers][num_kv_heads]
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -15,8 +16,26 @@
 #include "base/rng.h"
 #include "cache/cache.h"
 #include "cache/page.h"
+#include "cache/test_form.h"
 
 namespace pith::testing {
+
+inline CacheSpec SmallSpec(FormId form = FormId::kF16) {
+  const ListSpec list{.form = FindForm(form), .dim = 12};
+  return {.num_layers = 2, .num_kv_heads = 3, .keys = list, .values = list};
+}
+
+inline std::vector<int32_t> Positions(int32_t first, uint32_t count) {
+  std::vector<int32_t> positions(count);
+  std::iota(positions.begin(), positions.end(), first);
+  return positions;
+}
+
+inline std::vector<std::byte> Saved(const SequenceCache& cache) {
+  std::vector<std::byte> bytes;
+  cache.Save(&bytes);
+  return bytes;
+}
 
 // The head that owns the list which serves (layer, head), from the definition of the scopes.
 struct Owner {
@@ -59,6 +78,17 @@ struct Model {
   struct Entry {
     int32_t position;
     uint32_t mark;
+    // By side, of a sealed key or value: what it reads as, and the group that it was sealed in.
+    std::vector<float> sealed[2] = {};
+    uint64_t group[2] = {};
+
+    bool is_sealed(Side side) const { return !sealed[static_cast<size_t>(side)].empty(); }
+    std::vector<float> Row(Side side, Owner owner, uint32_t dim) const {
+      if (is_sealed(side)) return sealed[static_cast<size_t>(side)];
+      std::vector<float> row(dim);
+      for (uint32_t c = 0; c < dim; ++c) row[c] = Number(mark, side, owner, c);
+      return row;
+    }
   };
   using Entries = std::vector<Entry>;
 
@@ -70,6 +100,13 @@ struct Model {
   // Units that were written: (side block, owner, unit); all others are zero.
   using Unit = std::tuple<size_t, Owner, uint64_t>;
   std::map<Unit, std::vector<std::byte>> units;
+  uint64_t num_groups = 0;
+
+  uint64_t num_sealed(Side side, Owner owner) const {
+    const Entries& entries = heads[owner.layer][owner.head];
+    return static_cast<uint64_t>(std::count_if(entries.begin(), entries.end(),
+                                               [&](const Entry& e) { return e.is_sealed(side); }));
+  }
 
   // The most entries that a head has, and the last position.
   size_t size() const {
@@ -109,6 +146,54 @@ struct Model {
       return index * spec.side_blocks[block].entries_per_unit >=
              heads[owner.layer][owner.head].size();
     });
+  }
+
+  // Seals the oldest entries of the tail of a head that owns its list: what they read as is what
+  // the form makes of them in a page of their own.
+  void Seal(Owner owner, Side side, uint64_t count) {
+    const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
+    const auto s = static_cast<size_t>(side);
+    const uint32_t per_group = std::max(list.sealed->group(side), 1u);
+    Entries& entries = heads[owner.layer][owner.head];
+    const uint64_t begin = num_sealed(side, owner);
+    for (uint64_t first = begin; first < begin + count; first += per_group) {
+      const auto here = static_cast<uint32_t>(std::min<uint64_t>(per_group, begin + count - first));
+      const PageShape shape{.dim = list.dim, .capacity = kMaxPageEntries};
+      std::vector<std::byte> page(list.sealed->page_bytes(side, shape));
+      std::vector<float> rows;
+      for (uint32_t i = 0; i < here; ++i) {
+        const std::vector<float> row = entries[first + i].Row(side, owner, list.dim);
+        rows.insert(rows.end(), row.begin(), row.end());
+      }
+      list.sealed->store(side, page.data(), shape, 0, here, rows.data(), list.dim);
+      list.sealed->load(side, page.data(), shape, 0, here, rows.data(), list.dim);
+      ++num_groups;
+      for (uint32_t i = 0; i < here; ++i) {
+        const float* row = &rows[size_t{i} * list.dim];
+        entries[first + i].sealed[s].assign(row, row + list.dim);
+        entries[first + i].group[s] = num_groups;
+      }
+    }
+    for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+      for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
+        if (OwnerOf(spec, side, layer, head) != owner) continue;
+        for (size_t i = 0; i < entries.size(); ++i) {
+          heads[layer][head][i].sealed[s] = entries[i].sealed[s];
+          heads[layer][head][i].group[s] = entries[i].group[s];
+        }
+      }
+    }
+  }
+
+  // The same before anything was sealed.
+  Model Unsealed() const {
+    Model model = *this;
+    for (auto& layer : model.heads) {
+      for (Entries& entries : layer) {
+        for (Entry& entry : entries) entry = {.position = entry.position, .mark = entry.mark};
+      }
+    }
+    return model;
   }
 
   // Of a head that owns its lists; keys and values have the same scope.
@@ -176,22 +261,34 @@ inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpe
   size_t index = 0;
   std::vector<float> rows(size_t{kMaxPageEntries} * list.dim);
   for (const PageView& page : pages) {
-    ASSERT_EQ(page.form, list.form);
+    ASSERT_LT(index, entries.size());
+    const bool sealed = entries[index].is_sealed(side);
+    ASSERT_EQ(page.form, sealed ? list.sealed : list.form);
     ASSERT_EQ(page.shape.dim, list.dim);
     ASSERT_GT(page.count, 0u);
     ASSERT_LE(page.count, page.shape.capacity);
-    ASSERT_TRUE(&page == &pages.back() || page.count == kMaxPageEntries);
-    ASSERT_LE(index + page.count, entries.size());
-    list.form->load(side, page.data, page.shape, 0, page.count, rows.data(), list.dim);
-    for (uint32_t i = 0; i < page.count; ++i, ++index) {
+    const size_t end = index + page.count;
+    ASSERT_LE(end, entries.size());
+    const bool last = end == entries.size() || entries[end].is_sealed(side) != sealed;
+    const auto group = [&](size_t i) { return entries[i].group[static_cast<size_t>(side)]; };
+    if (page.form->group(side) > 0) {
+      ASSERT_TRUE(last || group(end) != group(index));
+    } else {
+      ASSERT_TRUE(last || page.count == kMaxPageEntries);
+    }
+    page.form->load(side, page.data, page.shape, 0, page.count, rows.data(), list.dim);
+    for (uint32_t i = 0; index < end; ++i, ++index) {
       const Model::Entry& entry = entries[index];
+      ASSERT_EQ(entry.is_sealed(side), sealed);
+      if (page.form->group(side) > 0) {
+        ASSERT_EQ(group(index), group(end - 1));
+      }
       if (side == Side::kKeys) {
         ASSERT_EQ(page.Position(i), entry.position) << "entry " << index;
       }
-      for (uint32_t c = 0; c < list.dim; ++c) {
-        ASSERT_EQ(rows[size_t{i} * list.dim + c], Number(entry.mark, side, owner, c))
-            << "entry " << index << " channel " << c;
-      }
+      const float* row = &rows[size_t{i} * list.dim];
+      ASSERT_EQ(std::vector<float>(row, row + list.dim), entry.Row(side, owner, list.dim))
+          << "entry " << index;
     }
   }
   ASSERT_EQ(index, entries.size());
@@ -210,6 +307,10 @@ inline void CheckEqual(const SequenceCache& cache, const Model& model) {
       const Model::Entries& entries = model.heads[layer][head];
       ASSERT_EQ(view.num_entries, entries.size());
       ASSERT_EQ(cache.num_entries(layer, head), entries.size());
+      for (const Side side : {Side::kKeys, Side::kValues}) {
+        ASSERT_EQ(cache.num_sealed(layer, head, side),
+                  model.num_sealed(side, OwnerOf(spec, side, layer, head)));
+      }
       ASSERT_EQ(cache.Heads(layer)[head].keys.data(), view.keys.data());
       CheckPages(view.keys, Side::kKeys, spec.keys, OwnerOf(spec, Side::kKeys, layer, head),
                  entries);
@@ -231,22 +332,32 @@ inline void CheckEqual(const SequenceCache& cache, const Model& model) {
   }
 }
 
+inline const Form* AnyExactForm(Rng* rng) {
+  const std::vector<const Form*> forms = ExactForms();
+  return forms[rng->Below(static_cast<uint32_t>(forms.size()))];
+}
+
 inline CacheSpec RandomSpec(Rng* rng) {
   CacheSpec spec;
   spec.num_layers = 1 + rng->Below(4);
   spec.num_kv_heads = 1 + rng->Below(3);
   for (ListSpec* list : {&spec.keys, &spec.values}) {
-    list->form = ExactForms()[rng->Below(static_cast<uint32_t>(ExactForms().size()))];
+    list->form = AnyExactForm(rng);
     list->dim = 1 + rng->Below(24);
     list->scope = static_cast<OwnerScope>(rng->Below(3));
+    const uint32_t sealed = rng->Below(6);
+    if (sealed < 3) list->sealed = &kGroupForm;
+    if (sealed == 3) list->sealed = AnyExactForm(rng);
   }
   if (spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup) {
     for (uint32_t i = 0; i < spec.num_layers; ++i) spec.layer_group.push_back(rng->Below(3));
   }
   const uint32_t num_blocks = rng->Below(3);
   for (uint32_t i = 0; i < num_blocks; ++i) {
+    const auto side = static_cast<Side>(rng->Below(2));
+    if ((side == Side::kKeys ? spec.keys : spec.values).sealed != nullptr) continue;
     spec.side_blocks.push_back({.name = "block" + std::to_string(i),
-                                .side = static_cast<Side>(rng->Below(2)),
+                                .side = side,
                                 .bytes = 1 + rng->Below(9),
                                 .entries_per_unit = 1u << rng->Below(4)});
   }
@@ -303,6 +414,36 @@ inline bool KeepSome(SequenceCache* cache, Model* model, Rng* rng) {
   return true;
 }
 
+// Seals some of the tails of random heads in both, on three threads in turn. False if there was no
+// memory; then the model is unchanged.
+inline bool SealSome(SequenceCache* cache, Model* model, Rng* rng) {
+  const CacheSpec& spec = cache->spec();
+  std::vector<SealRequest> requests;
+  for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+    for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
+      for (const Side side : {Side::kKeys, Side::kValues}) {
+        const Owner owner{layer, head};
+        const Form* sealed = (side == Side::kKeys ? spec.keys : spec.values).sealed;
+        if (sealed == nullptr || OwnerOf(spec, side, layer, head) != owner) continue;
+        if (rng->Below(3) == 0) continue;
+        const uint64_t tail = model->heads[layer][head].size() - model->num_sealed(side, owner);
+        uint64_t count = rng->Below(static_cast<uint32_t>(tail) + 1);
+        const uint32_t group = sealed->group(side);
+        if (group > 0 && rng->Below(3) != 0) count -= count % group;  // as KIVI does
+        requests.push_back({.layer = layer, .kv_head = head, .side = side, .count = count});
+      }
+    }
+  }
+  const Status status = cache->Seal(requests, [](const auto& work) {
+    for (const int thread : {2, 0, 1}) work(thread, 3);
+  });
+  if (!status) return false;
+  for (const SealRequest& request : requests) {
+    model->Seal({request.layer, request.kv_head}, request.side, request.count);
+  }
+  return true;
+}
+
 // What `held` must say, counted from the views of the heads that own lists and from the layout of
 // pages as docs/cache.md has it.
 inline uint64_t RecountHeld(const SequenceCache& cache) {
@@ -315,8 +456,11 @@ inline uint64_t RecountHeld(const SequenceCache& cache) {
         if (OwnerOf(spec, side, layer, head) != Owner{layer, head}) continue;
         const HeadView view = cache.Head(layer, head);
         for (const PageView& page : side == Side::kKeys ? view.keys : view.values) {
-          const uint64_t number_bytes = page.form->id == FormId::kF32 ? 4 : 2;
+          const uint64_t number_bytes = page.form == &kGroupForm        ? 1
+                                        : page.form->id == FormId::kF32 ? 4
+                                                                        : 2;
           uint64_t bytes = number_bytes * page.shape.dim * page.shape.capacity;
+          if (page.form == &kGroupForm) bytes += uint64_t{page.shape.dim} * 8;
           for (const SideBlock& block : spec.side_blocks) {
             if (block.side != side) continue;
             bytes = (bytes + 15) / 16 * 16;

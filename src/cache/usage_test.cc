@@ -11,15 +11,12 @@
 #include "cache/cache.h"
 #include "cache/list.h"
 #include "cache/page.h"
+#include "cache/test_model.h"
 
 namespace pith {
 namespace {
 
-std::vector<int32_t> Positions(int32_t first, uint32_t count) {
-  std::vector<int32_t> positions(count);
-  std::iota(positions.begin(), positions.end(), first);
-  return positions;
-}
+using testing::Positions;
 
 int64_t ResidentBytes() {
   std::ifstream statm("/proc/self/statm");

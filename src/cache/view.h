@@ -11,7 +11,8 @@
 
 namespace pith {
 
-// One page of the keys or of the values of a list. Pages are full except the last one of a list.
+// One page of the keys or of the values of a list. Any page may hold fewer entries than it has room
+// for: sealed pages that lost some, the last sealed page, the last page of all.
 struct PageView {
   const std::byte* data = nullptr;  // the form's in-memory layout, 64-byte aligned
   const Form* form = nullptr;

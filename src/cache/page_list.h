@@ -1,0 +1,49 @@
+// Entries that stand alone. Every page but the last holds kMaxPageEntries of them; the last one
+// sits in the smallest capacity class that holds its entries.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "cache/part.h"
+
+namespace pith {
+
+class PageList final : public ListPart {
+ public:
+  using ListPart::ListPart;
+
+  bool Reserve(std::span<const int32_t> positions) override;
+  void Commit(std::span<const int32_t> positions) override;
+  void StoreLast(uint64_t count, const RowReader& read) override;
+
+  bool ReserveKeep(std::span<const uint32_t> entries) override;
+  void MoveKept(std::span<const uint32_t> entries) override;
+
+  // Fills entries that are there already, from f32 rows. Thread-safe on disjoint entries.
+  void Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride);
+
+  // One unit of a side block, in a page that no other list shares; empty if there is no memory for
+  // a copy.
+  std::span<std::byte> SideUnit(size_t index, uint64_t unit);
+
+  uint64_t LogicalBytes() const override;
+
+ private:
+  bool ReserveInLast(std::span<const int32_t> positions);
+  void CopyEntries(const Page& from, uint32_t count, Page* to) const override;
+  // Of one entry; only for keys.
+  int32_t Position(uint32_t entry) const {
+    return views_[entry / kMaxPageEntries].Position(entry % kMaxPageEntries);
+  }
+  // Parts of MoveKept: what the entries at `kept` hold goes to the front of `to`, which may be the
+  // very page that some of them lie in.
+  void MoveEntries(std::span<const uint32_t> kept, std::span<std::byte> buffer, Page* to) const;
+  void MoveSideUnits(std::span<const uint32_t> kept, size_t page, size_t num_unmoved,
+                     Page* to) const;
+
+  bool replaces_last_ = false;  // the first reserved page takes the place of the last one
+};
+
+}  // namespace pith

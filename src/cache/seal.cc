@@ -1,0 +1,74 @@
+// Ageing: the oldest entries of the tails go into the sealed form.
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "base/check.h"
+#include "cache/cache.h"
+#include "cache/list.h"
+#include "cache/page.h"
+#include "cache/sequence.h"
+
+namespace pith {
+namespace {
+
+// Runs encode(index) for every index below `count`, on all threads that `run` offers.
+void ForEach(size_t count, const RunParallel& run, const std::function<void(size_t)>& encode) {
+  const auto work = [&](int thread, int num_threads) {
+    for (auto i = static_cast<size_t>(thread); i < count; i += static_cast<size_t>(num_threads)) {
+      encode(i);
+    }
+  };
+  if (run != nullptr) {
+    run(work);
+  } else {
+    work(0, 1);
+  }
+}
+
+}  // namespace
+
+Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParallel& run) {
+  const CachePlan& plan = *impl_->plan;
+  std::vector<EntryList*> lists;
+  std::vector<uint64_t> counts;
+  for (const SealRequest& request : requests) {
+    const uint32_t head = impl_->HeadNumber(request.layer, request.kv_head);
+    const bool keys = request.side == Side::kKeys;
+    const ListMap& map = keys ? plan.key_map : plan.value_map;
+    PITH_CHECK(map.owner_of_list[map.list_of_head[head]] == head);
+    EntryList& list = keys ? impl_->KeysOf(head) : impl_->ValuesOf(head);
+    PITH_CHECK(list.sealed() != nullptr && request.count <= list.tail().size());
+    if (request.count == 0) continue;
+    lists.push_back(&list);
+    counts.push_back(request.count);
+  }
+  std::vector<const EntryList*> distinct(lists.begin(), lists.end());
+  std::sort(distinct.begin(), distinct.end(), std::less<>());
+  PITH_CHECK(std::adjacent_find(distinct.begin(), distinct.end()) == distinct.end());
+
+  bool complete = true;
+  for (size_t i = 0; i < lists.size() && complete; ++i) {
+    complete = lists[i]->ReserveSeal(counts[i]);
+  }
+  if (!complete) {
+    for (EntryList* list : lists) list->Cancel();
+    impl_->pool->Trim();
+    return impl_->NoMemory();
+  }
+  for (EntryList* list : lists) list->CommitSeal();
+  ForEach(lists.size(), run, [&lists](size_t i) { lists[i]->EncodeSeal(); });
+  for (EntryList* list : lists) list->FinishSeal();
+  impl_->pool->Trim();  // before the last pages shrink, so that the pool's peak does not grow
+  for (EntryList* list : lists) list->ShrinkTail();
+  impl_->pool->Trim();
+  impl_->RefreshHeads(0, plan.spec.num_layers);
+  return {};
+}
+
+uint64_t SequenceCache::num_sealed(uint32_t layer, uint32_t kv_head, Side side) const {
+  const uint32_t head = impl_->HeadNumber(layer, kv_head);
+  return (side == Side::kKeys ? impl_->KeysOf(head) : impl_->ValuesOf(head)).num_sealed();
+}
+
+}  // namespace pith
