@@ -145,4 +145,10 @@ Status AtomicFile::Commit() {
   return {};
 }
 
+Status WriteText(const std::string& path, std::string_view text) {
+  PITH_ASSIGN(AtomicFile file, AtomicFile::Create(path));
+  PITH_TRY(file.Write(text.data(), text.size()));
+  return file.Commit();
+}
+
 }  // namespace pith

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/status.h"
 
@@ -36,6 +37,9 @@ class MappedFile {
 
 // Reads a whole file (for prompts and recipes) or standard input ("-").
 Result<std::string> ReadText(const std::string& path);
+
+// Makes this text the whole of a file, or leaves the file as it was.
+Status WriteText(const std::string& path, std::string_view text);
 
 // Writes to a temporary name beside `path`; Commit() syncs and renames. Without Commit nothing is
 // left behind.

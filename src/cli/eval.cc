@@ -114,18 +114,6 @@ Result<EvalRequest> RequestOf(const EvalFlags& flags, const std::string& command
   return request;
 }
 
-Status WriteFile(const std::string& path, const std::string& text) {
-  PITH_ASSIGN(AtomicFile file, AtomicFile::Create(path));
-  PITH_TRY(file.Write(text.data(), text.size()));
-  return file.Commit();
-}
-
-// Whether a report can be written there, asked before the work rather than after it.
-Status CheckCanWrite(const std::string& path) {
-  if (!path.empty()) PITH_TRY(AtomicFile::Create(path));
-  return {};
-}
-
 // What was measured, in every form that was asked for; what cannot fail for want of room first.
 Status Show(const EvalFlags& flags, const ResultFile& results) {
   Output output;
@@ -136,9 +124,9 @@ Status Show(const EvalFlags& flags, const ResultFile& results) {
   } else {
     output.Write(SummaryTable(results));
   }
-  if (!flags.csv.empty()) PITH_TRY(WriteFile(flags.csv, CsvReport(results)));
+  if (!flags.csv.empty()) PITH_TRY(WriteText(flags.csv, CsvReport(results)));
   if (!flags.report.empty()) {
-    PITH_TRY(WriteFile(flags.report, HtmlReport(results, "Pith evaluation")));
+    PITH_TRY(WriteText(flags.report, HtmlReport(results, "Pith evaluation")));
     Say("the report is in " + flags.report);
   }
   return output.status();

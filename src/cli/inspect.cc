@@ -1,4 +1,5 @@
-// pith inspect: what a model file holds, what its cache costs, and what fits.
+// pith inspect: what a model file holds, what its cache costs, and what fits; with a text, what a
+// recipe keeps of it (inspect_cache.h).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/inspect_cache.h"
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
@@ -19,10 +21,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct InspectFlags {
-  std::string model, positional;
+  InspectCacheFlags cache;  // the model and --json are those of both uses
+  std::string positional;
   std::vector<std::string> fit;
-  bool tensors = false, keys = false, json = false;
+  bool tensors = false, keys = false;
 };
+
+// What the description of a file reads beside --json; all other options are about a text.
+constexpr std::string_view kOfFiles[] = {"--fit", "--tensors", "--keys"};
+constexpr std::string_view kOfBoth[] = {"model", "--model", "--json"};
 
 struct TypeTotal {
   uint64_t count = 0, bytes = 0;
@@ -237,17 +244,36 @@ Result<std::vector<uint64_t>> Memories(const InspectFlags& flags) {
   return memories;
 }
 
-Status Inspect(const InspectFlags& flags) {
-  if (!flags.model.empty() && !flags.positional.empty()) {
+// Refuses options that would be ignored.
+Status CheckUse(const CLI::App& command, bool has_text) {
+  for (const CLI::Option* option : command.get_options()) {
+    const std::string name = option->get_name();
+    if (option->count() == 0 || std::ranges::find(kOfBoth, name) != std::end(kOfBoth)) continue;
+    const bool of_file = std::ranges::find(kOfFiles, name) != std::end(kOfFiles);
+    if (of_file && has_text) {
+      return InputError(name + " says nothing to a text", "command line", "Leave it or -f out.");
+    }
+    if (!of_file && !has_text) {
+      return InputError(name + " needs a text", "command line", "Give it with -f FILE.");
+    }
+  }
+  return {};
+}
+
+Status Inspect(const CLI::App& command, InspectFlags& flags) {
+  std::string& model = flags.cache.engine.model;
+  if (!model.empty() && !flags.positional.empty()) {
     return InputError("the model is named twice", "command line", "Name it once.");
   }
+  if (model.empty()) model = flags.positional;
+  PITH_TRY(CheckUse(command, !flags.cache.file.empty()));
+  if (!flags.cache.file.empty()) return InspectCache(flags.cache);
   PITH_ASSIGN(const std::vector<uint64_t> memories, Memories(flags));
-  PITH_ASSIGN(const std::string path,
-              ResolveModel(flags.model.empty() ? flags.positional : flags.model));
+  PITH_ASSIGN(const std::string path, ResolveModel(model));
   PITH_ASSIGN(const GgufFile file, GgufFile::Open(path));
   Output output;
   // Lists need no model that can be run, so that they help with one that cannot.
-  if (!flags.json && (flags.keys || flags.tensors)) {
+  if (!flags.cache.json && (flags.keys || flags.tensors)) {
     if (flags.keys) output.Write(KeysText(file));
     if (flags.tensors) output.Write(TensorsText(file));
     return output.status();
@@ -257,7 +283,7 @@ Status Inspect(const InspectFlags& flags) {
     AddLists(file, flags, &json);
   } else {
     PITH_ASSIGN(const ModelShape shape, ReadModelShape(file));
-    if (!flags.json) {
+    if (!flags.cache.json) {
       output.Write(ModelText(file, shape) + CostText(shape, memories));
       return output.status();
     }
@@ -273,24 +299,39 @@ void AddInspect(CLI::App& app, Context& context) {
   const auto flags = std::make_shared<InspectFlags>();
   CLI::App* command = app.add_subcommand(
       "inspect",
-      "Shows what a model file holds and what its cache costs.\n\n"
-      "Only the file's description is read, not its weights. The table of what fits counts weights "
-      "and a full cache; working memory comes on top.");
+      "Shows what a model file holds and what its cache costs, or what a recipe keeps.\n\n"
+      "Without a text only the file's description is read, not its weights; the table of what fits "
+      "counts weights and a full cache, and working memory comes on top. With a text (-f) the "
+      "model reads it, the cache is compressed, and the kept positions of every layer and KV head "
+      "are listed.");
   command->add_option("model", flags->positional, "GGUF model (default: the bundled one)")
       ->option_text("MODEL");
-  command->add_option("-m,--model", flags->model, "the same, as for the other commands")
-      ->type_name("FILE");
+  const std::string file = "The model file";
   command->add_option("--fit", flags->fit, "memory to fit into, such as 8GiB; may be repeated")
       ->type_name("SIZE")
-      ->allow_extra_args(false);
-  command->add_flag("--tensors", flags->tensors, "list all tensors instead");
-  command->add_flag("--keys", flags->keys, "list all metadata instead");
-  command->add_flag("--json", flags->json, "print one JSON object");
+      ->allow_extra_args(false)
+      ->group(file);
+  command->add_flag("--tensors", flags->tensors, "list all tensors instead")->group(file);
+  command->add_flag("--keys", flags->keys, "list all metadata instead")->group(file);
+  const std::string text = "What is kept of a text";
+  InspectCacheFlags& cache = flags->cache;
+  command->add_option("-f,--file", cache.file, "the text; - for standard input")
+      ->type_name("FILE")
+      ->group(text);
+  command->add_flag("--scores", cache.scores, "list the scores of all entries instead")
+      ->group(text);
+  command->add_option("--html", cache.html, "draw the map as a page instead")
+      ->type_name("OUT")
+      ->group(text);
+  AddEngineFlags(*command, cache.engine);
+  command->add_flag("--json", cache.json, "print one JSON object")->group("Output");
   command->footer(
       "Examples:\n"
       "  pith inspect model.gguf --fit 8GiB\n"
-      "  pith inspect --tensors");
-  command->callback([flags, &context] { context.command = [flags] { return Inspect(*flags); }; });
+      "  pith inspect --tensors\n"
+      "  pith inspect -f report.txt --kv snapkv --kv-budget 10% --html kept.html");
+  command->callback(
+      [flags, command, &context] { context.command = [=] { return Inspect(*command, *flags); }; });
 }
 
 }  // namespace pith

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/file.h"
 #include "cli/terminal.h"
 
 namespace pith {
@@ -39,6 +40,16 @@ Status CheckRange(const char* option, int64_t value, int64_t low, int64_t high) 
   if (value >= low && value <= high) return {};
   return InputError(fmt::format("{} is {}, outside {} to {}", option, value, low, high),
                     "command line");
+}
+
+Status CheckCanWrite(const std::string& path) {
+  if (path.empty()) return {};
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return InputError("this is a directory, not a file", path, "Name a file inside it.");
+  }
+  PITH_TRY(AtomicFile::Create(path));
+  return {};
 }
 
 Result<std::string> ResolveModel(const std::string& option) {

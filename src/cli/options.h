@@ -24,6 +24,10 @@ Result<std::string> ResolveModel(const std::string& option);
 // "512", "64KiB", "1.5GiB", "2G" (K, M, G, T are 1024-based). `option` is named in the error.
 Result<uint64_t> ParseBytes(const std::string& text, const std::string& option);
 
+// Input error if a file cannot be written there, asked before the work rather than after it. An
+// empty path is none.
+Status CheckCanWrite(const std::string& path);
+
 // Input error naming the option if `value` is not in [low, high].
 Status CheckRange(const char* option, int64_t value, int64_t low, int64_t high);
 

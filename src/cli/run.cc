@@ -1,6 +1,5 @@
 // pith run: a prompt in, text out.
 #include <chrono>
-#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -97,17 +96,6 @@ Result<std::optional<std::span<const float>>> Feed(Engine& engine, Start& start,
   return tl::unexpected(logits.error());
 }
 
-// Whether a session can be saved there, asked before the work rather than after it.
-Status CheckPath(const std::string& path) {
-  if (path.empty()) return {};
-  std::error_code error;
-  if (std::filesystem::is_directory(path, error)) {
-    return InputError("this is a directory, not a file", path, "Name a file inside it.");
-  }
-  PITH_TRY(AtomicFile::Create(path));
-  return {};
-}
-
 Status SaveSession(Engine& engine, Sequence& sequence, const Sampler& sampler,
                    const Generation& generation, const std::string& path) {
   PITH_ASSIGN(const auto logits, FeedPending(engine, sequence, generation));
@@ -116,7 +104,7 @@ Status SaveSession(Engine& engine, Sequence& sequence, const Sampler& sampler,
 
 Status Run(const RunFlags& flags) {
   PITH_ASSIGN(const std::optional<std::string> prompt, ReadPrompt(flags));
-  PITH_TRY(CheckPath(flags.save));
+  PITH_TRY(CheckCanWrite(flags.save));
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;

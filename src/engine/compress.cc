@@ -99,6 +99,7 @@ class Compression {
     PITH_TRY(CheckProtected(plan_, entries_, Where()));
     Score();
     PITH_TRY(Allocate());
+    if (tools_.report != nullptr) Describe(tools_.report);
     return KeepSelected();
   }
 
@@ -109,6 +110,7 @@ class Compression {
   Status Allocate();
   void AllocateEntries();
   bool LeavesRoom() const;
+  void Describe(CompressionReport* report) const;
   Status KeepSelected();
 
   bool IsWithinTarget() const {
@@ -223,6 +225,16 @@ void Compression::AllocateEntries() {
   for (size_t i = 0; i < allocated_.size(); ++i) {
     const auto needed = static_cast<uint64_t>(std::ranges::count(scores_[i], kProtected));
     allocated_[i] = std::max(allocated_[i], needed);
+  }
+}
+
+void Compression::Describe(CompressionReport* report) const {
+  report->scores = scores_;
+  report->allocated = allocated_;
+  report->positions.resize(scores_.size());
+  for (uint32_t i = 0; i < scores_.size(); ++i) {
+    report->positions[i].resize(scores_[i].size());
+    cache_.Positions(i / num_heads_, i % num_heads_, report->positions[i]);
   }
 }
 

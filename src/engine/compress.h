@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/status.h"
 #include "engine/byte_budget.h"
@@ -11,11 +12,20 @@
 
 namespace pith {
 
+// What one compression saw and decided, for those who want to look at it. All empty if the cache
+// was left alone.
+struct CompressionReport {
+  std::vector<std::vector<int32_t>> positions;  // [layer][kv_head][n], before anything was dropped
+  std::vector<std::vector<float>> scores;       // likewise; infinity: protected
+  std::vector<uint64_t> allocated;              // [layer][kv_head]: entries that may stay
+};
+
 // What compression works with; the engine's.
 struct CompressTools {
   const Model& model;
   StepRunner& runner;
   const HeadProfile* profile = nullptr;
+  CompressionReport* report = nullptr;  // filled if given
 };
 
 struct CompressTarget {

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
+#include "engine/compress.h"
 #include "engine/engine.h"
 
 namespace pith {
@@ -66,6 +68,36 @@ TEST(ForkAs, OtherForms_IsRefused) {
             std::string::npos);
   const Sequence prompt = engine->NewSequence(runs[0]).value();
   EXPECT_FALSE(engine->ForkAs(prompt, runs[1]));
+}
+
+TEST(Compress, Report_IsWhatWasSeenAndDecided) {
+  const auto engine = NanoEngine();
+  const auto kept = [&](const char* budget, CompressionReport* report) {
+    Sequence sequence = engine
+                            ->NewSequence({ParseRecipe("score=streaming(sinks=2)").value(),
+                                           ParseBudget(budget).value()})
+                            .value();
+    FedLogits(*engine, sequence);
+    EXPECT_TRUE(engine->Compress(sequence, report));
+    return sequence;
+  };
+  CompressionReport report;
+  const Sequence sequence = kept("5", &report);
+  const size_t heads = sequence.cache.spec().num_layers * sequence.cache.spec().num_kv_heads;
+  EXPECT_EQ(report.allocated, std::vector<uint64_t>(heads, 5));
+  ASSERT_EQ(report.scores.size(), heads);
+  std::vector<int32_t> all(sequence.tokens.size());
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(report.positions, std::vector<std::vector<int32_t>>(heads, all));
+  for (const std::vector<float>& scores : report.scores) {
+    ASSERT_EQ(scores.size(), all.size());
+    EXPECT_EQ(scores[0], kProtected);
+    EXPECT_EQ(scores[1], kProtected);
+    EXPECT_TRUE(std::is_sorted(scores.begin() + 2, scores.end()));
+  }
+  CompressionReport untouched;
+  kept("100%", &untouched);
+  EXPECT_TRUE(untouched.scores.empty() && untouched.allocated.empty());
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ struct Engine::Impl {
   Status CheckCanRun(const PlannedRun& kv) const;
   Status CheckBytes(const PlannedRun& kv) const;
   uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
-  Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room);
+  Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,
+                    CompressionReport* report = nullptr);
   Status MakeRoom(Sequence& sequence, uint64_t num_tokens);
   size_t ChunkOf(const Sequence& sequence) const;
   Status CompressBetween(Sequence& sequence, size_t to_come);
@@ -369,7 +370,7 @@ Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
   return fork;
 }
 
-Status Engine::Compress(Sequence& sequence) {
+Status Engine::Compress(Sequence& sequence, CompressionReport* report) {
   if (sequence.kv.plan.keeps_all() || sequence.tokens.empty()) return {};
   uint64_t room = 0;
   if (InBytes(sequence.kv)) {
@@ -377,7 +378,7 @@ Status Engine::Compress(Sequence& sequence) {
     room = std::clamp<uint64_t>(sequence.tokens_to_come, 1, most);
   }
   sequence.entries_per_head = impl_->EntriesFor(sequence, sequence.tokens.size(), room);
-  return impl_->CompressTo(sequence, sequence.entries_per_head, room);
+  return impl_->CompressTo(sequence, sequence.entries_per_head, room, report);
 }
 
 Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {
@@ -416,9 +417,10 @@ uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
   return BytesOf(sequence.kv, sequence.cache.spec()).MaxEntries(room);
 }
 
-Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t room) {
+Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,
+                                CompressionReport* report) {
   sequence.since_compression = 0;
-  const CompressTools tools{*model, *runner, profile ? &*profile : nullptr};
+  const CompressTools tools{*model, *runner, profile ? &*profile : nullptr, report};
   if (!InBytes(sequence.kv)) return CompressCache(tools, sequence, {entries});
   const ByteBudget bytes = BytesOf(sequence.kv, sequence.cache.spec());
   return CompressCache(tools, sequence, {entries, &bytes, room});

@@ -64,6 +64,8 @@ struct Sequence {
 // at most in what happens after it. Budgets in bytes hold while a prompt is read.
 bool SharesPrefill(const PlannedRun& a, const PlannedRun& b);
 
+struct CompressionReport;  // compress.h
+
 // Called after every chunk of a prompt with tokens done and in all. Return false to stop: Feed then
 // fails with kFailure "interrupted" and the sequence holds the chunks done so far.
 using FeedProgress = std::function<bool(size_t done, size_t total)>;
@@ -95,8 +97,9 @@ class Engine {
 
   // The end of a prompt, or of a turn: compresses the cache as the sequence's recipe says. A share
   // counts all tokens so far. Nothing happens to a recipe that keeps everything. Logits stay valid.
-  // Input error if the recipe protects more than the budget has room for.
-  Status Compress(Sequence& sequence);
+  // Input error if the recipe protects more than the budget has room for. `report`, if given, gets
+  // what was seen and decided.
+  Status Compress(Sequence& sequence, CompressionReport* report = nullptr);
 
   // Feeds `tokens` in chunks, and compresses between them if the recipe says so or a budget in
   // bytes would be exceeded; the logits of the last one, [vocabulary], valid until the next call.

@@ -15,7 +15,15 @@ Status StateFields(Archive& archive, S& sequence) {
   PITH_TRY(archive.Field(sequence.pinned));
   PITH_TRY(archive.Field(sequence.entries_per_head));
   PITH_TRY(archive.Field(sequence.since_compression));
+  PITH_TRY(archive.Field(sequence.tokens_to_come));
   return archive.Field(sequence.head_memory);
+}
+
+// More than this the budget has never come to.
+uint64_t MostEntries(const Sequence& sequence) {
+  const std::optional<Budget>& budget = sequence.kv.budget;
+  if (budget && budget->kind == Budget::Kind::kBytes) return budget->amount;
+  return BudgetEntries(sequence.kv, sequence.tokens.size());
 }
 
 bool StateFits(const Sequence& sequence) {
@@ -25,7 +33,7 @@ bool StateFits(const Sequence& sequence) {
                              [](const PositionRange& range) {
                                return range.first >= 0 && range.first <= range.second;
                              }) &&
-         sequence.entries_per_head <= BudgetEntries(sequence.kv, sequence.tokens.size()) &&
+         sequence.entries_per_head <= MostEntries(sequence) &&
          (memory == 0 || memory == size_t{spec.num_layers} * spec.num_kv_heads) &&
          std::ranges::all_of(sequence.head_memory, [](double x) { return std::isfinite(x); }) &&
          sequence.observations.Fits(sequence.cache, sequence.tokens.size()) &&

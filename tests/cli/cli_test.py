@@ -514,6 +514,44 @@ class Pages(Case):
         self.assertEqual(len(self.succeeds("inspect", NANO, "--keys").splitlines()), num_keys)
         self.assertEqual(self.json("inspect", NANO, "--keys")["keys"]["general.architecture"], "llama")
 
+    def test_inspect_shows_what_a_recipe_keeps(self):
+        text = self.file("text", PROMPT.encode() * 30 + b"\n")
+        command = ["inspect", "-m", NANO, "-f", text]
+        kept = self.json(*command, "--kv", "adakv", "--kv-budget", "64", "--scores")
+        self.assertEqual((kept["recipe"], kept["budget"], kept["entries"]), ("adakv", "64", 16 * 64))
+        self.assertEqual(kept["entries_full"], 16 * kept["tokens"])
+        self.assertEqual("".join(kept["text"][1:]), PROMPT * 30)
+        self.assertEqual(len(kept["heads"]), 16)
+        self.assertGreater(len({head["entries"] for head in kept["heads"]}), 1)
+        for head in kept["heads"]:
+            self.assertEqual((len(head["positions"]), head["allocated"]), (head["entries"], head["entries"]))
+            self.assertEqual([entry[0] for entry in head["scored"]], list(range(kept["tokens"])))
+            protected = [position for position, score in head["scored"] if score is None]
+            self.assertEqual(protected, list(range(kept["tokens"] - 32, kept["tokens"])))
+            # What stays has the best scores, of equal ones the first.
+            best = sorted(head["scored"], key=lambda entry: (-1e9 if entry[1] is None else -entry[1], entry[0]))
+            self.assertEqual(head["positions"], sorted(entry[0] for entry in best[:head["entries"]]))
+        lines = self.succeeds(*command, "--kv", "adakv", "--kv-budget", "64").splitlines()
+        self.assertEqual(len(lines), 5 + 16)
+        scores = self.succeeds(*command, "--kv", "adakv", "--kv-budget", "64", "--scores").splitlines()
+        self.assertEqual(len(scores), 1 + kept["entries_full"])
+        self.assertEqual(sum(line.split("\t")[4] == "yes" for line in scores[1:]), kept["entries"])
+        everything = self.json(*command, "--kv", "snapkv", "--kv-budget", "100%")
+        self.assertEqual(everything["entries"], everything["entries_full"])
+        self.assertIsNone(everything["heads"][0]["allocated"])
+
+    def test_inspect_ignores_no_option(self):
+        text = self.file("text", PROMPT.encode())
+        self.refused("inspect", "--kv", "snapkv", says="--kv needs a text")
+        self.refused("inspect", "--html", "x", says="--html needs a text")
+        self.refused("inspect", "-f", text, "--fit", "1GiB", says="--fit says nothing")
+        self.refused("inspect", "-f", text, "--html", self.folder / "x", "--scores", says="--scores says nothing")
+        self.refused("inspect", "-f", text, "--html", text, says="overwrite")
+        self.refused("inspect", "-f", text, "--html", self.folder, says="directory")
+        self.refused("inspect", "-f", self.file("empty", b""), says="empty")
+        self.refused("inspect", "-f", "/no/such/text", says="/no/such/text")
+        self.refused("inspect", "-m", "/no/such/model", "-f", text, "--kv", "snapkv", says="needs a budget")
+
     def test_methods(self):
         names = [entry["name"] for entry in self.json("methods")["names"]]
         for name in ("full", "f32", "f16", "bf16"):

@@ -8,6 +8,15 @@
 namespace pith {
 namespace {
 
+// Nothing may be loaded from anywhere; what the page needs is in it.
+constexpr const char* kHead =
+    "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+    "<meta name=\"color-scheme\" content=\"light dark\">\n"
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:\">\n"
+    "<link rel=\"icon\" href=\"data:,\">\n";
+
 std::string ClassAttribute(const std::string& classes) {
   return classes.empty() ? "" : " class=\"" + classes + "\"";
 }
@@ -45,6 +54,13 @@ std::string HtmlEscape(std::string_view text) {
     }
   }
   return escaped;
+}
+
+std::string HtmlPage(const std::string& title, const std::string& body, const std::string& style,
+                     const std::string& script) {
+  return std::string(kHead) + "<title>" + HtmlEscape(title) + "</title>\n<style>" + style +
+         "</style>\n</head>\n<body>\n<main>\n<h1>" + HtmlEscape(title) + "</h1>\n" + body +
+         "</main>\n<script>" + script + "</script>\n</body>\n</html>\n";
 }
 
 std::string HeatClass(double share) {

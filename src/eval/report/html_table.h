@@ -1,4 +1,5 @@
-// Pieces of the HTML page: escaped text and tables that sort and download themselves.
+// Pieces of our HTML pages: the page around everything, escaped text, and tables that sort and
+// download themselves.
 #pragma once
 
 #include <string>
@@ -10,6 +11,10 @@ namespace pith {
 // Text as it may stand between tags and in quoted attributes. Control characters that HTML does not
 // allow become U+FFFD.
 std::string HtmlEscape(std::string_view text);
+
+// A whole page under a heading. It may load nothing: what it needs is in it.
+std::string HtmlPage(const std::string& title, const std::string& body, const std::string& style,
+                     const std::string& script);
 
 class HtmlTable {
  public:
