@@ -170,16 +170,6 @@ TEST_F(SnapshotRecipe, OtherRecipeOrBudget_IsRefusedByName) {
   EXPECT_EQ(loaded.sequence.kv.budget->text, "61");
 }
 
-TEST_F(SnapshotRecipe, BudgetInBytes_ContinuesBitForBit) {
-  const auto engine = MakeEngine();
-  const PlannedRun kv = Planned("snapkv", "48KiB");
-  Sequence sequence = Prompt(*engine, kv, true);
-  ASSERT_LT(sequence.cache.num_entries(0, 0), 201u);
-  ASSERT_TRUE(Save(*engine, sequence));
-  Snapshot loaded = LoadSnapshot(*engine, path_, kv).value();
-  EXPECT_EQ(GoOn(*engine, loaded.sequence), GoOn(*engine, sequence));
-}
-
 TEST_F(SnapshotRecipe, ForgedState_IsRefusedOrHarmless) {
   const auto engine = MakeEngine();
   Rng rng(7, 1);
