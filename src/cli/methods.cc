@@ -24,7 +24,7 @@ struct MethodsFlags {
   bool json = false;
 };
 
-constexpr size_t kIndent = 12;
+constexpr size_t kIndent = 14;
 
 std::string Row(std::string_view name, const std::string& text) {
   return fmt::format("{:<{}}{}\n", name, kIndent, Wrap(text, kIndent));
@@ -58,8 +58,8 @@ std::string TableText() {
   }
   text += "\nPresets: a name alone\n";
   for (const PresetInfo& preset : Presets()) {
-    text += fmt::format("  {:<12}{:<20}  {}\n", preset.name, StageNames(preset.stages),
-                        Wrap(FirstSentence(preset.summary), 36));
+    text += fmt::format("  {:<14}{:<20}  {}\n", preset.name, StageNames(preset.stages),
+                        Wrap(FirstSentence(preset.summary), 38));
   }
   text += "\nParts: STAGE=NAME\n";
   for (const StageInfo& stage : Stages()) {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "engine/output_norms.h"
 
 namespace pith {
 namespace {
@@ -24,7 +25,7 @@ class HeadEvidence {
   void ReadEntries(const SequenceCache& cache, const Needs& needs);
   void ReadObservations(const Observations& seen, const Needs& needs);
 
-  std::vector<float> keys_, values_, queries_, mean_, covariance_;
+  std::vector<float> keys_, values_, queries_, mean_, covariance_, output_norms_;
   std::vector<int32_t> positions_, query_positions_;
   HeadInput input_;
 };
@@ -48,6 +49,10 @@ HeadEvidence::HeadEvidence(const CompressTools& tools, Sequence& sequence,
             .interleaved = p.rope.interleaved};
   const Needs needs = sequence.kv.plan.needs();
   ReadEntries(sequence.cache, needs);
+  if (needs.output_norms) {
+    output_norms_ = OutputNorms(tools.model, layer, kv_head, values_);
+    input_.output_norms = output_norms_;
+  }
   ReadObservations(sequence.observations, needs);
 }
 
@@ -61,7 +66,7 @@ void HeadEvidence::ReadEntries(const SequenceCache& cache, const Needs& needs) {
     cache.ReadKeys(input_.layer, input_.kv_head, 0, n, keys_.data());
     input_.keys = keys_;
   }
-  if (needs.values) {
+  if (needs.values || needs.output_norms) {
     values_.resize(size_t{n} * input_.value_dim);
     cache.ReadValues(input_.layer, input_.kv_head, 0, n, values_.data());
     input_.values = values_;

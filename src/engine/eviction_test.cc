@@ -46,7 +46,10 @@ std::vector<std::string> Recipes() {
         "h2o(norm=age,every=3) + select=chunks(size=7)", "vatp(over=snapkv) + alloc=ada",
         "random + select=layer + f32", "score=tova + when=always(every=2)",
         "score=streaming + when=chunks", "streaming + alloc=headkv(beta=2)",
-        "score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)"}) {
+        "score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
+        "snapkv + alloc=ada + select=critical", "expected(eps=0.01) + alloc=ada",
+        "expected(values=none,sinks=0) + select=critical", "snapkv + alloc=cake",
+        "cake + when=always(every=4)"}) {
     recipes.emplace_back(text);
   }
   return recipes;
@@ -174,7 +177,7 @@ TEST_P(Eviction, Compress_HoldsTheBudgetAndFreesTheRest) {
     const uint32_t interval = sequence.kv.plan.decode_interval();
     const uint64_t grown = interval == 0 || !takes_budget ? 7 : interval - 1;
     EXPECT_LE(CountOf(KeptOf(sequence)), total + grown * kept.size());
-    if (interval == 0) {
+    if (interval == 0 && sequence.kv.plan.decode_drop() == 0) {
       EXPECT_EQ(CountOf(KeptOf(sequence)), CountOf(kept) + 7 * kept.size());
     }
   }
@@ -316,6 +319,28 @@ TEST(Eviction, WindowIsKept_AndSinksAre) {
   for (const auto& head : kept_of("score=streaming(sinks=4)")) {
     EXPECT_EQ(head[3], 3);
     EXPECT_EQ(head[4], static_cast<int32_t>(kLength - 36));
+  }
+}
+
+TEST(Eviction, Batch_DropsManyAtOnce) {
+  const auto engine = MakeEngine(2);
+  Sequence sequence = engine->NewSequence(Planned("scissorhands", 40)).value();
+  FeedPrompt(*engine, sequence);
+  ASSERT_TRUE(engine->Compress(sequence));
+  const int32_t token = 7;
+  Sequence* const one[] = {&sequence};
+  uint64_t held = 40;
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_TRUE(engine->Step(one, {&token, 1}));
+    held = held == 40 ? 20 : held + 1;  // the new one would exceed the budget
+    const Kept kept = KeptOf(sequence);
+    for (const auto& head : kept) {
+      EXPECT_EQ(head.size(), held) << i;
+      const auto end = static_cast<int32_t>(sequence.tokens.size());
+      for (int32_t recent = end - 10; recent < end; ++recent) {
+        EXPECT_TRUE(std::ranges::binary_search(head, recent)) << i;
+      }
+    }
   }
 }
 

@@ -58,21 +58,28 @@ void Normalise(float* row, size_t visible, size_t count) {
   std::fill(row + visible, row + count, 0.0f);
 }
 
+// With the blocks that hold the keys [0, visible).
+template <size_t kRows>
+void ScaledProducts(const PackedKeys& keys, const float* const* queries, size_t visible,
+                    float scale, float* out, size_t stride) {
+  float* rows[kRows];
+  for (size_t block = 0; block * kBlock < visible; ++block) {
+    for (size_t r = 0; r < kRows; ++r) rows[r] = out + r * stride + block * kBlock;
+    BlockScores<kRows>(keys.block(block), keys.dim(), queries, scale, rows);
+  }
+}
+
 template <size_t kRows>
 void Rows(const PackedKeys& keys, const ProbabilityQuery* queries, float scale, float* out,
           size_t stride) {
   const float* values[kRows];
-  float* rows[kRows];
   size_t visible = 0;
   for (size_t r = 0; r < kRows; ++r) {
     values[r] = queries[r].values;
     visible = std::max(visible, queries[r].visible);
   }
   constexpr float kLog2E = 1.44269504f;
-  for (size_t block = 0; block * kBlock < visible; ++block) {
-    for (size_t r = 0; r < kRows; ++r) rows[r] = out + r * stride + block * kBlock;
-    BlockScores<kRows>(keys.block(block), keys.dim(), values, scale * kLog2E, rows);
-  }
+  ScaledProducts<kRows>(keys, values, visible, scale * kLog2E, out, stride);
   for (size_t r = 0; r < kRows; ++r) Normalise(out + r * stride, queries[r].visible, keys.count());
 }
 
@@ -87,6 +94,17 @@ void RunProbabilities(const PackedKeys& keys, std::span<const ProbabilityQuery> 
   }
 }
 
+void RunProducts(const PackedKeys& keys, std::span<const float* const> queries, float* out,
+                 size_t stride) {
+  if (queries.size() == kProbabilityRows) {
+    ScaledProducts<kProbabilityRows>(keys, queries.data(), keys.count(), 1.0f, out, stride);
+    return;
+  }
+  for (size_t i = 0; i < queries.size(); ++i) {
+    ScaledProducts<1>(keys, &queries[i], keys.count(), 1.0f, out + i * stride, stride);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace pith
 HWY_AFTER_NAMESPACE();
@@ -97,6 +115,7 @@ HWY_AFTER_NAMESPACE();
 namespace pith {
 
 HWY_EXPORT(RunProbabilities);
+HWY_EXPORT(RunProducts);
 
 PackedKeys::PackedKeys(std::span<const float> rows, uint32_t dim)
     : dim_(dim), count_(rows.size() / dim), blocks_((count_ + kBlock - 1) / kBlock * kBlock * dim) {
@@ -111,6 +130,12 @@ void Probabilities(const PackedKeys& keys, std::span<const ProbabilityQuery> que
   PITH_CHECK(queries.size() <= kProbabilityRows);
   for (const ProbabilityQuery& query : queries) PITH_CHECK(query.visible <= keys.count());
   HWY_DYNAMIC_DISPATCH(RunProbabilities)(keys, queries, scale, out, stride);
+}
+
+void Products(const PackedKeys& keys, std::span<const float* const> queries, float* out,
+              size_t stride) {
+  PITH_CHECK(queries.size() <= kProbabilityRows);
+  HWY_DYNAMIC_DISPATCH(RunProducts)(keys, queries, out, stride);
 }
 
 }  // namespace pith

@@ -22,6 +22,7 @@ class PackedKeys {
 
   uint32_t dim() const { return dim_; }
   size_t count() const { return count_; }
+  size_t padded_count() const { return (count_ + kBlock - 1) / kBlock * kBlock; }
   const float* block(size_t index) const { return blocks_.data() + index * kBlock * dim_; }
 
   static constexpr size_t kBlock = 16;  // keys
@@ -39,8 +40,12 @@ struct ProbabilityQuery {
 
 // Row i of `out`, [count] floats at `out + i * stride`, becomes softmax(scale * query_i . key) over
 // what query i sees and 0 elsewhere; a query that sees nothing gets zeros. At most kProbabilityRows
-// queries; `stride` is at least the count rounded up to PackedKeys::kBlock.
+// queries; `stride` is at least the keys' padded count.
 void Probabilities(const PackedKeys& keys, std::span<const ProbabilityQuery> queries, float scale,
                    float* out, size_t stride);
+
+// Likewise, but row i becomes query_i . key for all keys; a query is [dim] floats.
+void Products(const PackedKeys& keys, std::span<const float* const> queries, float* out,
+              size_t stride);
 
 }  // namespace pith

@@ -58,5 +58,34 @@ TEST(Probabilities, EveryTarget_NearTheDoubleTruth) {
   hwy::SetSupportedTargetsForTest(0);
 }
 
+TEST(Products, EveryTarget_NearTheDoubleTruth) {
+  Rng rng(6);
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    for (const uint32_t dim : {1u, 7u, 80u}) {
+      for (const size_t count : {1u, 16u, 33u}) {
+        const auto rows = RandomValues(rng, count * dim);
+        const auto queries = RandomValues(rng, kProbabilityRows * dim);
+        const PackedKeys keys(rows, dim);
+        const size_t stride = (count + 15) / 16 * 16;
+        for (const size_t asked : {size_t{1}, kProbabilityRows - 1, kProbabilityRows}) {
+          std::vector<const float*> pointers;
+          for (size_t r = 0; r < asked; ++r) pointers.push_back(queries.data() + r * dim);
+          std::vector<float> out(kProbabilityRows * stride, 99.0f);
+          Products(keys, pointers, out.data(), stride);
+          for (size_t r = 0; r < asked; ++r) {
+            for (size_t j = 0; j < count; ++j) {
+              double dot = 0;
+              for (uint32_t c = 0; c < dim; ++c) dot += double{rows[j * dim + c]} * pointers[r][c];
+              EXPECT_NEAR(out[r * stride + j], dot, 1e-6 * 4 * dim) << r << " " << j;
+            }
+          }
+        }
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+}
+
 }  // namespace
 }  // namespace pith

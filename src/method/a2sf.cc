@@ -32,7 +32,7 @@ void Score(const HeadInput& head, Parameters p, std::span<float> scores) {
     for (size_t j = 0; j < scores.size(); ++j) scores[j] += weight * probabilities[j];
   });
   for (float& s : scores) s /= static_cast<float>(head.group);
-  Protect(head, static_cast<uint64_t>(p[1].number), static_cast<uint64_t>(p[2].number), scores);
+  ProtectSinksAndRecent(head, p.subspan(1), scores);
 }
 
 }  // namespace
@@ -47,7 +47,7 @@ const MethodInfo& A2sfMethod() {
        .protects = "recent entries, and sinks if asked for",
        .gather = [](Parameters p) { return Needs{.window = NumRows(p)}; },
        .num_protected = [](Parameters p,
-                           uint64_t) { return static_cast<uint64_t>(p[1].number + p[2].number); },
+                           uint64_t budget) { return NumSinksAndRecent(p.subspan(1), budget); },
        .score = Score},
   };
   static constexpr MethodInfo kInfo = {

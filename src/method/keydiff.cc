@@ -29,12 +29,7 @@ void Score(const HeadInput& head, Parameters parameters, std::span<float> scores
     for (uint32_t c = 0; c < dim; ++c) dot += head.keys[j * dim + c] * mean[c];
     scores[j] = static_cast<float>(-dot * inverse[j] * inverse_mean);
   }
-  Protect(head, static_cast<uint64_t>(parameters[0].number),
-          static_cast<uint64_t>(parameters[1].number), scores);
-}
-
-uint64_t NumProtected(Parameters p, uint64_t) {
-  return static_cast<uint64_t>(p[0].number + p[1].number);
+  ProtectSinksAndRecent(head, parameters, scores);
 }
 
 }  // namespace
@@ -48,7 +43,7 @@ const MethodInfo& KeyDiffMethod() {
        .needs = "keys",
        .protects = "sinks and recent entries, as far as asked for",
        .gather = [](Parameters) { return Needs{.keys = true}; },
-       .num_protected = NumProtected,
+       .num_protected = NumSinksAndRecent,
        .score = Score},
   };
   static constexpr MethodInfo kInfo = {

@@ -13,12 +13,7 @@ void Score(const HeadInput& head, Parameters parameters, std::span<float> scores
     for (const float x : head.keys.subspan(j * head.key_dim, head.key_dim)) sum += x * x;
     scores[j] = -std::sqrt(sum);
   }
-  Protect(head, static_cast<uint64_t>(parameters[0].number),
-          static_cast<uint64_t>(parameters[1].number), scores);
-}
-
-uint64_t NumProtected(Parameters p, uint64_t) {
-  return static_cast<uint64_t>(p[0].number + p[1].number);
+  ProtectSinksAndRecent(head, parameters, scores);
 }
 
 }  // namespace
@@ -32,7 +27,7 @@ const MethodInfo& KnormMethod() {
        .needs = "keys",
        .protects = "sinks and recent entries, as far as asked for",
        .gather = [](Parameters) { return Needs{.keys = true}; },
-       .num_protected = NumProtected,
+       .num_protected = NumSinksAndRecent,
        .score = Score},
   };
   static constexpr MethodInfo kInfo = {

@@ -29,12 +29,7 @@ void Score(const HeadInput& head, Parameters parameters, std::span<float> scores
     const uint64_t bits = Mix(Mix(seed + head.kv_head) + static_cast<uint64_t>(head.positions[j]));
     scores[j] = static_cast<float>(bits >> 40) * (1.0f / 16777216.0f);
   }
-  Protect(head, static_cast<uint64_t>(parameters[1].number),
-          static_cast<uint64_t>(parameters[2].number), scores);
-}
-
-uint64_t NumProtected(Parameters p, uint64_t) {
-  return static_cast<uint64_t>(p[1].number + p[2].number);
+  ProtectSinksAndRecent(head, parameters.subspan(1), scores);
 }
 
 }  // namespace
@@ -46,7 +41,8 @@ const MethodInfo& RandomMethod() {
        .summary = "entries by chance",
        .parameters = kParameters,
        .protects = "sinks and recent entries, as far as asked for",
-       .num_protected = NumProtected,
+       .num_protected = [](Parameters p,
+                           uint64_t budget) { return NumSinksAndRecent(p.subspan(1), budget); },
        .score = Score},
   };
   static constexpr MethodInfo kInfo = {

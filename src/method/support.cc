@@ -29,6 +29,15 @@ void Protect(const HeadInput& head, uint64_t sinks, uint64_t recent, std::span<f
   }
 }
 
+uint64_t NumSinksAndRecent(Parameters parameters, uint64_t) {
+  return static_cast<uint64_t>(parameters[0].number + parameters[1].number);
+}
+
+void ProtectSinksAndRecent(const HeadInput& head, Parameters parameters, std::span<float> scores) {
+  Protect(head, static_cast<uint64_t>(parameters[0].number),
+          static_cast<uint64_t>(parameters[1].number), scores);
+}
+
 uint32_t WindowRows(const HeadInput& head, uint32_t rows) {
   return std::min(rows, static_cast<uint32_t>(head.query_positions.size()));
 }
@@ -40,7 +49,7 @@ void VisitWindow(
   const size_t gathered = head.query_positions.size();
   const uint32_t count = WindowRows(head, rows);
   const PackedKeys keys(head.keys, head.key_dim);
-  const size_t stride = (n + PackedKeys::kBlock - 1) / PackedKeys::kBlock * PackedKeys::kBlock;
+  const size_t stride = keys.padded_count();
   std::vector<float> probabilities(kProbabilityRows * stride);
   for (uint32_t q = 0; q < head.group; ++q) {
     for (uint32_t first = 0; first < count; first += kProbabilityRows) {

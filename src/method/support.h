@@ -33,6 +33,11 @@ constexpr ParameterInfo RecentParameter(std::string_view default_value) {
 // Protects the entries whose position is below `sinks`, and the last `recent` ones.
 void Protect(const HeadInput& head, uint64_t sinks, uint64_t recent, std::span<float> scores);
 
+// For a score whose parameters begin with SinksParameter and RecentParameter: its num_protected,
+// and the call of Protect.
+uint64_t NumSinksAndRecent(Parameters parameters, uint64_t budget);
+void ProtectSinksAndRecent(const HeadInput& head, Parameters parameters, std::span<float> scores);
+
 // The mean (or sum) over rows of the probabilities that the last `rows` query rows give to each
 // entry, for each query head: visit(query_head, row, probabilities [n]) in this order. A row sees
 // the entries up to its own position.

@@ -18,9 +18,14 @@
   ROW(H2oMethod)          \
   ROW(A2sfMethod)         \
   ROW(VatpMethod)         \
+  ROW(ScissorhandsMethod) \
+  ROW(ExpectedMethod)     \
   ROW(LagKvMethod)        \
+  ROW(RkvMethod)          \
   ROW(ChunkKvMethod)      \
   ROW(PyramidKvMethod)    \
+  ROW(CakeMethod)         \
+  ROW(CriticalKvMethod)   \
   ROW(AdaKvMethod)        \
   ROW(HeadKvMethod)       \
   ROW(DuoMethod)          \

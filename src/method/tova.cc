@@ -13,12 +13,7 @@ void Score(const HeadInput& head, Parameters parameters, std::span<float> scores
     for (size_t j = 0; j < scores.size(); ++j) scores[j] += probabilities[j];
   });
   for (float& s : scores) s /= static_cast<float>(head.group);
-  Protect(head, static_cast<uint64_t>(parameters[0].number),
-          static_cast<uint64_t>(parameters[1].number), scores);
-}
-
-uint64_t NumProtected(Parameters p, uint64_t) {
-  return static_cast<uint64_t>(p[0].number + p[1].number);
+  ProtectSinksAndRecent(head, parameters, scores);
 }
 
 // One set for the whole layer, by the mean of the heads' scores.
@@ -42,7 +37,7 @@ const MethodInfo& TovaMethod() {
        .needs = "the last query",
        .protects = "sinks and recent entries, as far as asked for",
        .gather = [](Parameters) { return Needs{.window = 1}; },
-       .num_protected = NumProtected,
+       .num_protected = NumSinksAndRecent,
        .score = Score},
       {.stage = Stage::kSelect,
        .name = "layer",

@@ -43,6 +43,7 @@ class Binder {
   // that nobody bound.
   Status Place();
 
+  const GgufFile& file() const { return file_; }
   uint64_t repacked_bytes() const { return repacked_bytes_; }
 
  private:

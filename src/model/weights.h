@@ -20,6 +20,7 @@ class Model {
   // The file must outlive the model.
   static Result<std::unique_ptr<Model>> Load(const GgufFile& file, const ModelOptions& options);
 
+  const GgufFile& file() const { return binder_.file(); }
   const HyperParams& params() const { return params_; }
   const ModelShape& shape() const { return params_; }
   const CommonWeights& common() const { return common_; }

@@ -127,7 +127,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "f32, f16, bf16, q8_0, q4_0, mixed."},
       {"select=f16",
        "nothing named \"f16\" can follow select= (recipe, column 8). There are: full, top, layer, "
-       "chunks."},
+       "chunks, critical."},
       {"f16 + f32",
        "the stage \"store\" is set twice, by \"f16\" and by \"f32\" (recipe, column 7). "
        "Leave one of them out."},
