@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seeds in fuzz/corpus/gguf: small well-formed files, one per feature of the format."""
+"""Writes the seeds in fuzz/corpus/gguf and fuzz/corpus/cache: small well-formed inputs, one per feature of the format."""
 import pathlib
 import struct
 
@@ -48,8 +48,23 @@ SEEDS = {
                        ("four", [1, 2, 1, 2], 0, 16)]),
 }
 
+# The lists of cache_fuzz.cc: f16 keys of 4 numbers, f16 values of 2. Each seed begins with the choice of a spec.
+CONTIGUOUS, EXPLICIT = 0, 1
+KEYS, VALUES = b"\0\x3c" * 4, b"\0\x3c" * 2
+GROUP_OF_2 = b"\0\x3c" * 8 + b"\x21" * 4  # scales, minima, codes of 4 bits
+CACHE_SEEDS = {
+    "empty": b"\0" + struct.pack("<QQ", 0, 0),
+    "plain": b"\0" + struct.pack("<QII", 1, CONTIGUOUS, 7) + KEYS + b"su" + struct.pack("<Q", 1) + VALUES + b"b",
+    "explicit": b"\0" + struct.pack("<QIII", 2, EXPLICIT, 3, 5) + KEYS * 2 + b"sutt" + struct.pack("<Q", 2) +
+                VALUES * 2 + b"b",
+    "groups": b"\1" + struct.pack("<QIIII", 3, 1, 2, CONTIGUOUS, 0) + GROUP_OF_2 + KEYS + struct.pack("<QQ", 3, 0) +
+              VALUES * 3,
+    "one_by_one": b"\2" + struct.pack("<QQII", 2, 1, CONTIGUOUS, 0) + KEYS * 2 + struct.pack("<Q", 2) + VALUES * 2,
+}
+
 if __name__ == "__main__":
-    folder = pathlib.Path(__file__).parent / "corpus" / "gguf"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in SEEDS.items():
-        (folder / name).write_bytes(data)
+    for target, seeds in {"gguf": SEEDS, "cache": CACHE_SEEDS}.items():
+        folder = pathlib.Path(__file__).parent / "corpus" / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, data in seeds.items():
+            (folder / name).write_bytes(data)

@@ -19,6 +19,7 @@ namespace {
 ListLayouts LayoutsOf(const CacheSpec& spec, Side side) {
   const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
   PITH_CHECK(list.form != nullptr && list.dim > 0 && list.form->group(side) == 0);
+  PITH_CHECK(list.dim % list.form->dim_multiple == 0);
   ListLayouts layouts{.tail = {.form = list.form, .side = side, .dim = list.dim},
                       .sealed = {.form = list.sealed, .side = side, .dim = list.dim}};
   std::copy_if(spec.side_blocks.begin(), spec.side_blocks.end(),
@@ -27,6 +28,7 @@ ListLayouts LayoutsOf(const CacheSpec& spec, Side side) {
   if (list.sealed != nullptr) {
     PITH_CHECK(layouts.tail.side_blocks.empty());
     PITH_CHECK(list.sealed->group(side) <= kMaxPageEntries);
+    PITH_CHECK(list.dim % list.sealed->dim_multiple == 0);
   }
   return layouts;
 }

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "cache/cache.h"
 #include "cache/page.h"
+#include "codec/kivi.h"
 
 namespace pith {
 namespace {
@@ -139,6 +140,38 @@ void BM_Keep32k(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(kept.size()) * kWide * 2 * 2);
 }
 
+// One token more in a cache of KIVI's form with a residual of 128: keys are sealed 128 at a time,
+// values in blocks of `block`. What a token costs on the average, writing apart.
+void BM_ResidualWindow(benchmark::State& state) {
+  constexpr uint32_t kResidual = 128;
+  const auto block = static_cast<uint64_t>(state.range(0));
+  CacheSpec spec = Spec();
+  spec.keys.sealed = spec.values.sealed = FindKivi(4, 32);
+  PagePool pool;
+  SequenceCache cache(&pool, spec);
+  const auto age = [&](Side side, uint64_t limit, uint64_t keep) {
+    const uint64_t tail = cache.num_entries(0, 0) - cache.num_sealed(0, 0, side);
+    if (tail < limit) return;
+    std::vector<SealRequest> requests;
+    for (uint32_t head = 0; head < kLayers * kHeads; ++head) {
+      requests.push_back(
+          {.layer = head / kHeads, .kv_head = head % kHeads, .side = side, .count = tail - keep});
+    }
+    if (!cache.Seal(requests)) state.SkipWithError("no memory");
+  };
+  if (!cache.Extend(Positions(0, 1024))) state.SkipWithError("no memory");
+  age(Side::kKeys, 0, 0);
+  age(Side::kValues, 0, kResidual);
+  int32_t position = 1024;
+  for (auto _ : state) {
+    if (!cache.Extend({&position, 1})) state.SkipWithError("no memory");
+    ++position;
+    age(Side::kKeys, kResidual, 0);
+    age(Side::kValues, kResidual + block, kResidual);
+  }
+}
+
+BENCHMARK(BM_ResidualWindow)->ArgName("block")->Arg(1)->Arg(8)->Arg(32)->Iterations(512);
 BENCHMARK(BM_ExtendOneTokenInsideAPage);
 BENCHMARK(BM_ExtendOneToken);
 BENCHMARK(BM_ExtendAndWriteOneToken);
