@@ -35,7 +35,7 @@ LIBRARIES = {
     "gguf": ["gguf", "text", "calibrate"],  # text: it hands libllama a checked copy of the vocabulary's keys
     "llama": ["text", "eval"],  # eval: libllama as the peer of `pith bench --vs llama`
     "hwy": ["simd", "codec", "kernel"],
-    "nlohmann": ["eval", "serve", "cli"],
+    "nlohmann": ["calibrate", "eval", "serve", "cli"],
     "CLI": ["cli"],
 }
 

@@ -21,6 +21,7 @@ void AddChat(CLI::App& app, Context& context);
 void AddInspect(CLI::App& app, Context& context);
 void AddBench(CLI::App& app, Context& context);
 void AddEval(CLI::App& app, Context& context);
+void AddCalibrate(CLI::App& app, Context& context);
 void AddMethods(CLI::App& app, Context& context);
 
 }  // namespace pith

@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
+#include "engine/profile.h"
 #include "eval/report/report.h"
 #include "eval/report/statistics.h"
 
@@ -25,7 +26,7 @@ struct EvalFlags {
   std::vector<std::string> models, recipes{"full"}, budgets, tasks, haystack, from, compare;
   std::vector<uint32_t> lengths;
   std::string suite = "quick", data, prompts, max_new, squad, hotpot, tokenizer_from, results,
-              report, dump, csv, cache_limit, code_similarity = "difflib";
+              report, dump, csv, cache_limit, profile, code_similarity = "difflib";
   CLI::Option* samples_option = nullptr;
   TaskSettings settings;
   uint32_t samples = 50, max_context = 0, chunk = 512;
@@ -101,6 +102,12 @@ Result<EvalRequest> RequestOf(const EvalFlags& flags, const std::string& command
   if (!flags.cache_limit.empty()) {
     PITH_ASSIGN(request.engine.cache_limit_bytes, ParseBytes(flags.cache_limit, "--cache-limit"));
   }
+  for (const PlannedRun& run : request.settings.recipes) {
+    for (const std::string& model : request.models) {
+      PITH_TRY(CheckProfileFor(run.plan, flags.profile, model));
+    }
+  }
+  request.engine.profile_path = flags.profile;
   request.engine.num_threads = flags.threads;
   request.engine.chunk = flags.chunk;
   request.sets = Sets(flags);
@@ -226,6 +233,8 @@ void AddWhat(CLI::App& command, EvalFlags& flags) {
       ->allow_extra_args(false);
   add("--kv-budget", flags.budgets, "B", "budget of the recipes; may be repeated")
       ->allow_extra_args(false);
+  add("--profile", flags.profile, "FILE",
+      "what is known about the model's heads (default: MODEL.profile.gguf, if it is there)");
   add("--query-aware", flags.query_aware, "0|1",
       "1: compress after the question is known; 0: before it (default: 0)")
       ->check(CLI::IsMember({"0", "1"}));

@@ -45,10 +45,10 @@ constexpr std::string_view kAtMostOne[][2] = {{"--table", "--json"},
                                               {"--haystack", "--haystack-stream"}};
 
 constexpr std::string_view kReplaced[] = {"--report", "--csv", "--dump"};
-constexpr std::string_view kFiles[] = {"--report",         "--csv",     "--dump",  "--results",
-                                       "--from",           "--compare", "--model", "--data",
-                                       "--prompts",        "--max-new", "--squad", "--hotpot",
-                                       "--tokenizer-from", "--haystack"};
+constexpr std::string_view kFiles[] = {"--report",         "--csv",      "--dump",   "--results",
+                                       "--from",           "--compare",  "--model",  "--data",
+                                       "--prompts",        "--max-new",  "--squad",  "--hotpot",
+                                       "--tokenizer-from", "--haystack", "--profile"};
 constexpr std::string_view kLists[] = {"--model", "--tasks", "--ctx", "--from"};
 
 const CLI::Option& Option(const CLI::App& command, std::string_view name) {

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/inspect_cache.h"
 #include "cli/options.h"
+#include "cli/profile_text.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 #include "codec/codec.h"
@@ -244,6 +245,17 @@ Result<std::vector<uint64_t>> Memories(const InspectFlags& flags) {
   return memories;
 }
 
+Status InspectProfile(const InspectFlags& flags, const std::string& path) {
+  if (!flags.fit.empty()) {
+    return InputError("this is a profile, and --fit is for models", path, "Leave --fit out.");
+  }
+  PITH_ASSIGN(const Profile profile, ReadProfile(path));
+  Output output;
+  output.Write(flags.cache.json ? JsonLine(ProfileJson(profile, path))
+                                : ProfileText(profile, path));
+  return output.status();
+}
+
 // Refuses options that would be ignored.
 Status CheckUse(const CLI::App& command, bool has_text) {
   for (const CLI::Option* option : command.get_options()) {
@@ -282,6 +294,7 @@ Status Inspect(const CLI::App& command, InspectFlags& flags) {
   if (flags.keys || flags.tensors) {
     AddLists(file, flags, &json);
   } else {
+    if (IsProfile(file)) return InspectProfile(flags, path);
     PITH_ASSIGN(const ModelShape shape, ReadModelShape(file));
     if (!flags.cache.json) {
       output.Write(ModelText(file, shape) + CostText(shape, memories));
@@ -299,12 +312,14 @@ void AddInspect(CLI::App& app, Context& context) {
   const auto flags = std::make_shared<InspectFlags>();
   CLI::App* command = app.add_subcommand(
       "inspect",
-      "Shows what a model file holds and what its cache costs, or what a recipe keeps.\n\n"
+      "Shows what a model file holds and what its cache costs, what a recipe keeps, or what a "
+      "profile holds.\n\n"
       "Without a text only the file's description is read, not its weights; the table of what fits "
       "counts weights and a full cache, and working memory comes on top. With a text (-f) the "
       "model reads it, the cache is compressed, and the kept positions of every layer and KV head "
       "are listed.");
-  command->add_option("model", flags->positional, "GGUF model (default: the bundled one)")
+  command
+      ->add_option("model", flags->positional, "GGUF model or profile (default: the bundled model)")
       ->option_text("MODEL");
   const std::string file = "The model file";
   command->add_option("--fit", flags->fit, "memory to fit into, such as 8GiB; may be repeated")

@@ -46,11 +46,32 @@ std::string Suggest(const std::string& word, const std::vector<std::string>& can
   return "Did you mean " + *nearest + "?";
 }
 
-Status RefuseExtra(const CLI::App& app, const CLI::App* command) {
-  const CLI::App& asked = command != nullptr ? *command : app;
+std::vector<CLI::App*> CommandsOf(CLI::App& app) {
+  return app.get_subcommands([](CLI::App*) { return true; });
+}
+
+// Words that no option takes are for RefuseExtra to name.
+void AllowExtras(CLI::App& app) {
+  app.allow_extras();
+  for (CLI::App* command : CommandsOf(app)) AllowExtras(*command);
+}
+
+// The innermost command on the command line: that of `pith calibrate import` is import.
+CLI::App& Chosen(CLI::App& app) {
+  const auto commands = app.get_subcommands();
+  return commands.empty() ? app : Chosen(*commands.front());
+}
+
+// "pith calibrate import"
+std::string FullName(const CLI::App& command) {
+  const CLI::App* up = command.get_parent();
+  return up == nullptr ? command.get_name() : FullName(*up) + " " + command.get_name();
+}
+
+Status RefuseExtra(CLI::App& asked) {
   const std::vector<std::string> extras = asked.remaining();
   if (extras.empty()) return {};
-  const std::string name = command != nullptr ? "pith " + command->get_name() : "pith";
+  const std::string name = FullName(asked);
   const std::string help = "See " + name + " --help.";
   std::string word = extras.front();
   if (word.starts_with("-")) {
@@ -61,16 +82,14 @@ Status RefuseExtra(const CLI::App& app, const CLI::App* command) {
     }
     return InputError("there is no option '" + word + "'", name, Suggest(word, options, help));
   }
-  if (command != nullptr) return InputError("'" + word + "' was not expected", name, help);
   std::vector<std::string> commands;
-  for (const CLI::App* each : app.get_subcommands([](const CLI::App*) { return true; })) {
-    commands.push_back(each->get_name());
-  }
+  for (const CLI::App* each : CommandsOf(asked)) commands.push_back(each->get_name());
+  if (commands.empty()) return InputError("'" + word + "' was not expected", name, help);
   return InputError("there is no command '" + word + "'", name, Suggest(word, commands, help));
 }
 
 // What CLI11 has to say, in our form: its usual complaints in our words, the others unchanged.
-tl::unexpected<Error> CommandLineError(const CLI::ParseError& error, const CLI::App* command) {
+tl::unexpected<Error> CommandLineError(const CLI::ParseError& error, const CLI::App& command) {
   std::string what = error.what();
   std::smatch parts;
   if (std::regex_match(what, parts, std::regex("Could not convert: (\\S+) = (.*)"))) {
@@ -81,7 +100,7 @@ tl::unexpected<Error> CommandLineError(const CLI::ParseError& error, const CLI::
     what = parts[1].str() + " is given more than once";
   }
   while (!what.empty() && (what.back() == '.' || what.back() == '\n')) what.pop_back();
-  const std::string name = command != nullptr ? "pith " + command->get_name() : "pith";
+  const std::string name = FullName(command);
   return InputError(what, name, "See " + name + " --help.");
 }
 
@@ -103,25 +122,21 @@ std::string CommandLine(const std::vector<std::string>& words) {
 }
 
 Status Dispatch(CLI::App& app, Context& context, int argc, char** argv) {
-  const auto chosen = [&]() -> const CLI::App* {
-    const auto commands = app.get_subcommands();
-    return commands.empty() ? nullptr : commands.front();
-  };
   Output output;
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    output.Write(chosen() != nullptr ? chosen()->help() : app.help());
+    output.Write(Chosen(app).help());
     return output.status();
   } catch (const CLI::CallForVersion&) {
     output.Write("pith " PITH_VERSION "\n");
     return output.status();
   } catch (const CLI::ParseError& error) {
-    return CommandLineError(error, chosen());
+    return CommandLineError(error, Chosen(app));
   }
-  PITH_TRY(RefuseExtra(app, chosen()));
+  PITH_TRY(RefuseExtra(Chosen(app)));
   if (context.command) return context.command();
-  output.Write(app.help());
+  output.Write(Chosen(app).help());
   return output.status();
 }
 
@@ -153,10 +168,9 @@ int Main(int argc, char** argv) {
   AddInspect(app, context);
   AddBench(app, context);
   AddEval(app, context);
+  AddCalibrate(app, context);
   AddMethods(app, context);
-  for (CLI::App* command : app.get_subcommands([](CLI::App*) { return true; })) {
-    command->allow_extras();
-  }
+  AllowExtras(app);
   const Status status = Dispatch(app, context, argc, argv);
   if (status) return 0;
   PrintError(status.error());

@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "cli/terminal.h"
+#include "engine/profile.h"
 
 namespace pith {
 namespace {
@@ -107,6 +108,8 @@ void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
       add("--kv", flags.recipe, "RECIPE",
           "how the cache is kept (default: full); see pith methods"),
       add("--kv-budget", flags.budget, "B", "512 entries per head, 10% of the prompt, or 2GiB")};
+  add("--profile", flags.profile, "FILE",
+      "what is known about the model's heads (default: MODEL.profile.gguf, if it is there)");
   add("--cache-limit", flags.cache_limit, "SIZE",
       "most memory the cache may take, such as 2GiB (default: no limit)");
   add("-c,--ctx", flags.context, "N",
@@ -134,6 +137,8 @@ Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {
     }
   }
   PITH_ASSIGN(options.model_path, ResolveModel(flags.model));
+  PITH_TRY(CheckProfileFor(kv.plan, flags.profile, options.model_path));
+  options.profile_path = flags.profile;
   options.context = flags.context;
   options.num_threads = flags.threads;
   options.chunk = flags.chunk;

@@ -44,6 +44,7 @@ struct EngineFlags {
   int threads = 0;
   uint32_t chunk = 512;
   std::string cache_limit;
+  std::string profile;
 };
 void AddEngineFlags(CLI::App& command, EngineFlags& flags);
 

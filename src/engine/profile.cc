@@ -91,7 +91,7 @@ Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
 }
 
 Status CheckKind(const GgufFile& file) {
-  if (file.Find(Key("version")) == nullptr) {
+  if (!IsProfile(file)) {
     return InputError("this is not a profile", file.path(),
                       "Make one with pith calibrate; pith inspect says what a file is.");
   }
@@ -138,6 +138,8 @@ Result<ModelIdentity> IdentifyModel(const GgufFile& file) {
 std::string ProfileBeside(const std::string& model_path) {
   return std::filesystem::path(model_path).replace_extension(".profile.gguf").string();
 }
+
+bool IsProfile(const GgufFile& file) { return file.Find(Key("version")) != nullptr; }
 
 Result<Profile> ReadProfile(const std::string& path) {
   PITH_ASSIGN(const GgufFile file, GgufFile::Open(path));

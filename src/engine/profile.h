@@ -45,6 +45,8 @@ struct Profile {
 // MODEL.profile.gguf beside MODEL.gguf.
 std::string ProfileBeside(const std::string& model_path);
 
+bool IsProfile(const GgufFile& file);  // at least it says so
+
 // Trusts nothing: a wrong type, size or number is an input error. Whose profile it is, is for
 // CheckProfileIsFor to say.
 Result<Profile> ReadProfile(const std::string& path);

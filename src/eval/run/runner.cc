@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "engine/generate.h"
@@ -127,6 +128,11 @@ Result<EvalRunner> EvalRunner::Create(Engine* engine, EvalSettings settings) {
     runner.parts_ = NoTemplate();
   }
   runner.model_identity_ = IdentityOf(engine->file());
+  const auto needs_profile = [](const PlannedRun& kv) { return kv.plan.needs().profile != 0; };
+  if (std::ranges::any_of(runner.settings_.recipes, needs_profile)) {
+    PITH_ASSIGN(const MappedFile profile, MappedFile::Open(engine->options().profile_path));
+    runner.profile_identity_ = fmt::format("+{:016x}", HashOf(profile.bytes()));
+  }
   const std::vector<PlannedRun>& recipes = runner.settings_.recipes;
   for (size_t i = 0; i < recipes.size(); ++i) {
     const auto group = std::ranges::find_if(runner.groups_, [&](const auto& members) {
@@ -162,8 +168,10 @@ Result<EvalRunner::Question> EvalRunner::Prepare(const EvalSet& set, const Item&
                       set.length == 0 ? "Give a smaller --max-context." : "Give a smaller --ctx.");
   }
   for (const PlannedRun& kv : settings_.recipes) {
+    const std::string identity =
+        kv.plan.needs().profile == 0 ? model_identity_ : model_identity_ + profile_identity_;
     question.configs.push_back(
-        ConfigHash(model_identity_, question.item, kv, settings_, engine_->options().chunk));
+        ConfigHash(identity, question.item, kv, settings_, engine_->options().chunk));
     question.wanted.push_back(!log.Has(question.configs.back()));
   }
   return question;

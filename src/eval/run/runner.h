@@ -79,6 +79,7 @@ class EvalRunner {
   EvalSettings settings_;
   TemplateParts parts_;
   std::string model_identity_;
+  std::string profile_identity_;  // of recipes that go by a profile: its bytes count too
   // Recipes whose contexts are read as one; the full cache is in the first group.
   std::vector<std::vector<size_t>> groups_;
 };

@@ -1,0 +1,14 @@
+// What a profile holds, for people and as JSON.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "engine/profile.h"
+
+namespace pith {
+
+std::string ProfileText(const Profile& profile, const std::string& path);
+nlohmann::ordered_json ProfileJson(const Profile& profile, const std::string& path);
+
+}  // namespace pith
