@@ -61,7 +61,7 @@ void AddImport(CLI::App& calibrate, Context& context) {
   command->footer(
       "Examples:\n"
       "  pith calibrate import -m model.gguf --heads head_scores.json\n"
-      "  pith calibrate import -m model.gguf --gates full_attention_heads.tsv -o my.profile.gguf");
+      "  pith calibrate import -m model.gguf --gates full_attention_heads.tsv");
   command->callback([flags, &context] { context.command = [flags] { return Import(*flags); }; });
 }
 

@@ -489,7 +489,7 @@ class Pages(Case):
     def test_help_lists_the_commands_and_fits_80_columns(self):
         page = self.succeeds("--help")
         commands = re.findall(r"^  (\w+) ", page.split("Commands:")[1].split("Options:")[0], re.M)
-        self.assertEqual(commands, ["run", "chat", "inspect", "bench", "eval", "methods"])
+        self.assertEqual(commands, ["run", "chat", "inspect", "bench", "eval", "calibrate", "methods"])
         for command in [None, *commands]:
             page = self.succeeds(*([command] if command else []), "--help")
             with self.subTest(command=command):
@@ -591,6 +591,85 @@ class Pages(Case):
             self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", recipe, says="needs a budget")
         self.refused("run", "-m", "/no/such/model", "-p", "x", "--kv", "snapkv", "--kv-budget", "31",
                      says="never drops 32 entries")
+
+
+class Profiles(Case):
+    """What is known about a model's heads: made by pith calibrate, used by recipes."""
+
+    LAYERS, QUERY_HEADS, KV_HEADS = 8, 4, 2
+
+    def setUp(self):
+        super().setUp()
+        scores = {f"{layer}-{head}": [(layer * 7 + head * 3) % 11 / 11, 0.25]
+                  for layer in range(self.LAYERS) for head in range(self.QUERY_HEADS)}
+        self.scores = self.file("scores.json", json.dumps(scores).encode())
+        self.gates = self.file("full_attention_heads.tsv", b"".join(
+            b"%d.0\t%f\n" % (layer % 2, layer / 10) for layer in range(self.LAYERS)))
+        self.profile = self.folder / "p.gguf"
+        self.prompt = self.file("prompt", b"In Oslo the river was calm and the boat was white. " * 40)
+
+    def kept(self, *args):
+        return self.json("run", "-m", NANO, "-f", self.prompt, "-n", "2", "-t", "1", *args)["kv"]
+
+    def test_import_adds_sections_and_inspect_shows_them(self):
+        self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)
+        page = self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
+        self.assertEqual(page, self.succeeds("inspect", self.profile))
+        shown = self.json("inspect", self.profile)["sections"]
+        self.assertEqual(list(shown), ["retrieval", "gates"])
+        self.assertEqual(shown["gates"]["gates"]["highest"][:4], ["1-0", "3-0", "5-0", "7-0"])
+        self.assertIn("scores.json, mean of 2 examples", shown["retrieval"]["origin"])
+
+    def test_recipes_use_the_profile(self):
+        # Beside a copy of the model it is found by itself.
+        model = self.file("model.gguf", NANO.read_bytes())
+        self.succeeds("calibrate", "import", "-m", model, "--gates", self.gates)
+        self.assertTrue((self.folder / "model.profile.gguf").exists())
+        found = self.json("run", "-m", model, "-f", self.prompt, "-n", "2", "--kv", "duo(sinks=4,recent=20)")["kv"]
+        full = self.kept()
+        self.assertEqual(full["entries"], full["entries_full"])
+        # Half of the heads keep 24 entries.
+        self.assertEqual(found["entries"], full["entries"] // 2 + 8 * 24)
+        self.assertEqual(found["entries"], self.kept("--kv", "duo(sinks=4,recent=20)", "--profile",
+                                                     self.folder / "model.profile.gguf")["entries"])
+        self.succeeds("calibrate", "import", "-m", model, "--heads", self.scores, "-o", self.profile)
+        tight = self.kept("--kv", "headkv", "--kv-budget", "60", "--profile", self.profile)
+        self.assertEqual(tight["entries"], 16 * (60 + 1))  # the second token was fed after the prompt
+
+    def test_what_is_missing_is_named_before_the_model_is_loaded(self):
+        for recipe, option in (("headkv", "--heads"), ("duo", "--gates")):
+            budget = ["--kv-budget", "50"] if recipe == "headkv" else []
+            for command in (["run", "-p", "x"], ["chat", "--raw"], ["eval", "--suite", "niah"]):
+                self.refused(*command, "-m", "/no/such/model.gguf", "--kv", recipe, *budget,
+                             says=f"no profile .*pith calibrate import -m /no/such/model.gguf {option}")
+        self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "duo", "--profile", self.profile, says='no section "gates"')
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "razor", "--profile", self.profile, says='no section "echo"')
+        self.refused("run", "-m", NANO, "-p", "x", "--profile", "/no/such/profile", says="/no/such/profile")
+        self.refused("run", "-m", NANO, "-p", "x", "--profile", NANO, says="not a profile")
+
+    def test_what_cannot_be_imported(self):
+        bad = {"no json": b"{", "another model": b'{"0-0": [1], "40-0": [1]}', "too few": b'{"0-0": [1]}'}
+        says = {"no json": "no JSON object", "another model": "head 40-0", "too few": "without 0-1"}
+        for name, data in bad.items():
+            self.refused("calibrate", "import", "-m", NANO, "--heads", self.file("bad", data), "-o", self.profile,
+                         says=says[name])
+        self.refused("calibrate", "import", "-m", NANO, "--gates", self.file("bad", b"1 0\n"), "-o", self.profile,
+                     says="1 lines, and the model has 8 layers")
+        self.refused("calibrate", "import", "-m", NANO, says="needs one of --heads and --gates")
+        self.refused("calibrate", "import", "-m", NANO, "--heads", self.scores, "--gates", self.gates)
+        self.refused("calibrate", "imprt", says="Did you mean import")
+        self.assertFalse(self.profile.exists())
+        self.assertIn("pith calibrate import", self.succeeds("calibrate"))
+        self.assertIn("--gates", self.succeeds("calibrate", "import", "--help"))
+
+    def test_damaged_profiles_are_refused(self):
+        self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
+        good = self.profile.read_bytes()
+        for data in (b"", good[:50], good[:-70]):
+            bad = self.file("bad.gguf", data)
+            self.refused("run", "-m", NANO, "-p", "x", "--kv", "duo", "--profile", bad, says="bad.gguf")
+            self.refused("inspect", bad, says="bad.gguf")
 
 
 if __name__ == "__main__":
