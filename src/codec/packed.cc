@@ -1,6 +1,7 @@
 #include "codec/packed.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -17,43 +18,58 @@ static_assert(std::endian::native == std::endian::little);
 
 uint32_t DivUp(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-// The fields of one byte of a cell never reach into the next.
+// Where a code lies in its cell. The fields of one byte never reach into the next.
 struct CodePlace {
-  size_t byte;  // from the cell on
-  uint32_t shift;
+  uint8_t byte, shift;
 };
+using CellPlaces = std::array<std::array<CodePlace, kCellChannels>, kBlockEntries>;
 
-CodePlace PlaceInCell(uint32_t bits, uint32_t lane, uint32_t slice, uint32_t half) {
+constexpr CodePlace PlaceOf(uint32_t bits, uint32_t lane, uint32_t slice, uint32_t half) {
   const uint32_t fields = 16 / bits;
   const uint32_t bit = 16 * half + bits * (slice % fields);
-  return {(size_t{slice / fields} * 8 + lane) * 4 + bit / 8, bit % 8};
+  return {static_cast<uint8_t>((slice / fields * 8 + lane) * 4 + bit / 8),
+          static_cast<uint8_t>(bit % 8)};
 }
 
-CodePlace PlaceOf(uint32_t bits, Side side, uint32_t entry, uint32_t channel) {
-  const uint32_t e = entry % kBlockEntries, c = channel % kCellChannels;
-  const CodePlace place = side == Side::kKeys ? PlaceInCell(bits, e, c / 2, c % 2)
-                                              : PlaceInCell(bits, c % 8, c / 8 * 4 + e / 2, e % 2);
-  return {channel / kCellChannels * PackedLayout::CellBytes(bits) + place.byte, place.shift};
+template <uint32_t kBits, Side kSide>
+constexpr CellPlaces kCellPlaces = [] {
+  CellPlaces places{};
+  for (uint32_t e = 0; e < kBlockEntries; ++e) {
+    for (uint32_t c = 0; c < kCellChannels; ++c) {
+      places[e][c] = kSide == Side::kKeys ? PlaceOf(kBits, e, c / 2, c % 2)
+                                          : PlaceOf(kBits, c % 8, c / 8 * 4 + e / 2, e % 2);
+    }
+  }
+  return places;
+}();
+
+const CellPlaces& PlacesOf(uint32_t bits, Side side) {
+  const bool keys = side == Side::kKeys;
+  if (bits == 2) return keys ? kCellPlaces<2, Side::kKeys> : kCellPlaces<2, Side::kValues>;
+  if (bits == 4) return keys ? kCellPlaces<4, Side::kKeys> : kCellPlaces<4, Side::kValues>;
+  return keys ? kCellPlaces<8, Side::kKeys> : kCellPlaces<8, Side::kValues>;
 }
 
 // The codes of one entry in its place in a block, and back.
 void PutCodes(uint32_t bits, Side side, std::byte* block, uint32_t entry,
               std::span<const uint8_t> codes) {
+  const auto& places = PlacesOf(bits, side)[entry % kBlockEntries];
   const std::byte mask{static_cast<uint8_t>((1u << bits) - 1)};
-  for (uint32_t c = 0; c < codes.size(); ++c) {
-    const CodePlace place = PlaceOf(bits, side, entry, c);
-    std::byte& byte = block[place.byte];
+  for (size_t c = 0; c < codes.size(); ++c) {
+    const CodePlace place = places[c % kCellChannels];
+    std::byte& byte = block[c / kCellChannels * PackedLayout::CellBytes(bits) + place.byte];
     byte = (byte & ~(mask << place.shift)) | (std::byte{codes[c]} << place.shift);
   }
 }
 
 void GetCodes(uint32_t bits, Side side, const std::byte* block, uint32_t entry,
               std::span<uint8_t> codes) {
+  const auto& places = PlacesOf(bits, side)[entry % kBlockEntries];
   const uint32_t mask = (1u << bits) - 1;
-  for (uint32_t c = 0; c < codes.size(); ++c) {
-    const CodePlace place = PlaceOf(bits, side, entry, c);
-    codes[c] =
-        static_cast<uint8_t>(std::to_integer<uint32_t>(block[place.byte]) >> place.shift & mask);
+  for (size_t c = 0; c < codes.size(); ++c) {
+    const CodePlace place = places[c % kCellChannels];
+    const std::byte byte = block[c / kCellChannels * PackedLayout::CellBytes(bits) + place.byte];
+    codes[c] = static_cast<uint8_t>(std::to_integer<uint32_t>(byte) >> place.shift & mask);
   }
 }
 
@@ -90,7 +106,12 @@ uint8_t AffineCode(float number, float scale, float minimum, uint32_t max_code) 
 class Page {
  public:
   Page(const Packing& packing, Side side, uint32_t dim)
-      : packing_(packing), side_(side), dim_(dim), layout_(packing, side, dim), codes_(dim) {}
+      : packing_(packing),
+        side_(side),
+        dim_(dim),
+        layout_(packing, side, dim),
+        codes_(dim),
+        numbers_(dim) {}
 
   const PackedLayout& layout() const { return layout_; }
   std::span<uint8_t> codes() { return codes_; }
@@ -148,14 +169,14 @@ class Page {
   const uint32_t dim_;
   const PackedLayout layout_;
   std::vector<uint8_t> codes_;  // of one entry
+  std::vector<float> numbers_;  // of one entry
 };
 
 void Page::StoreEntry(std::byte* page, uint32_t entry, const float* row) {
-  std::vector<float> numbers(dim_);
-  std::transform(row, row + dim_, numbers.begin(), Contained);
+  std::transform(row, row + dim_, numbers_.begin(), Contained);
   for (uint32_t g = 0; g < layout_.num_groups; ++g) {
     const uint32_t first = g * packing_.channel_group, size = GroupSize(g);
-    const float* x = numbers.data() + first;
+    const float* x = numbers_.data() + first;
     if (!packing_.affine) {
       PutAffine(page, entry, g, {packing_.encode(x, codes_.data() + first), {}});
       continue;

@@ -1,13 +1,14 @@
 // Attention against ggml, on the same numbers, in the same thread pool,
 // alternating; medians.
 //
-//   pith_kernel_bench [decode|prefill] [--threads N] [--dim N] [--context N]
+//   pith_kernel_bench [decode|prefill] [--form NAME] [--threads N] [--dim N] [--context N]
 //
 // Both sides are timed as one ggml graph, ours with the two custom operations
 // that the engine uses. ggml's K and V lie as llama.cpp keeps them: [entry][KV
 // head][dim], and V transposed for the way without flash attention. Several
 // "layers" with K and V of their own keep short contexts from living in the
-// nearest caches.
+// nearest caches. Forms of low precision are compared with both f16 ways and with flash attention
+// on ggml's type for them (KIVI's: on q4_0, or q8_0 for 8 bits).
 #include <fmt/format.h>
 #include <ggml-cpu.h>
 #include <ggml.h>
@@ -24,6 +25,8 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "codec/kivi.h"
+#include "codec/packed.h"
 #include "kernel/attend.h"
 #include "kernel/ref/page_builder.h"
 
@@ -34,6 +37,7 @@ constexpr uint32_t kQueryHeads = 32;
 constexpr uint32_t kKvHeads = 8;
 
 struct Setting {
+  const Form* form;
   uint32_t dim;
   uint32_t entries;  // rows of this step included
   uint32_t rows;
@@ -70,12 +74,13 @@ void MergeOp(ggml_tensor* /*dst*/, int thread, int num_threads, void* layer) {
 // The two sides of one setting.
 class Duel {
  public:
-  explicit Duel(const Setting& s) : s_(s) {
-    const size_t kv = size_t{s.entries} * kKvHeads * s.dim * 2 * 3;
+  explicit Duel(const Setting& s) : s_(s), low_type_(LowType(*s.form)) {
+    // f16 keys, values and transposed values, and both in the other type.
+    const size_t kv = size_t{s.entries} * kKvHeads * s.dim * 2 * 5;
     const size_t rows = size_t{s.rows} * kQueryHeads * s.dim * sizeof(float);
     const size_t scores = size_t{s.rows} * kQueryHeads * s.entries * sizeof(float);
     const size_t mask = size_t{s.rows} * s.entries * 2;
-    ggml_init_params params{(kv + 2 * scores + 16 * rows) * s.layers + mask + (16 << 20), nullptr,
+    ggml_init_params params{(kv + 2 * scores + 20 * rows) * s.layers + mask + (16 << 20), nullptr,
                             false};
     ctx_.reset(ggml_init(params));
     PITH_CHECK(ctx_ != nullptr);
@@ -95,24 +100,26 @@ class Duel {
 
   // Milliseconds per layer, medians of `repeats` alternating runs.
   struct Times {
-    double ours, flash, products;
+    double ours, flash, products, low_flash;
   };
   Times Run(int repeats) {
-    std::vector<double> ours, flash, products;
+    std::vector<double> ours, flash, products, low_flash;
     for (int i = -1; i < repeats; ++i) {  // the first round only warms up
-      const double a = TimeOurs(), b = Time(flash_), c = Time(products_);
+      const double a = TimeOurs(), b = Time(flash_), c = Time(products_), d = Time(low_flash_);
       if (i < 0) continue;
       ours.push_back(a);
       flash.push_back(b);
       products.push_back(c);
+      low_flash.push_back(d);
     }
-    return {Median(ours), Median(flash), Median(products)};
+    return {Median(ours), Median(flash), Median(products), Median(low_flash)};
   }
 
   // The largest difference of the last layer's outputs over the largest magnitude. ggml rounds
   // queries and weights to f16, and flash attention of one row adds values up in f16.
-  double DifferenceToFlash() const { return Difference(flash_out_); }
+  double DifferenceToFlash() const { return Difference(low_flash_out_); }
   double DifferenceToProducts() const { return Difference(products_out_); }
+  ggml_type low_type() const { return low_type_; }
 
  private:
   struct Graph {
@@ -144,25 +151,44 @@ class Duel {
     }
   }
 
+  static ggml_type LowType(const Form& form) {
+    if (form.packing == nullptr) return GGML_TYPE_F16;
+    return form.packing->bits == 8 ? GGML_TYPE_Q8_0 : GGML_TYPE_Q4_0;
+  }
+
+  // A sealed form's pages hold one group of keys.
+  uint32_t PageEntries(Side side) const {
+    return s_.form->group(side) > 0 ? s_.form->group(side) : 128;
+  }
+
   void AddLayer(Rng& rng) {
     ggml_tensor* k = ggml_new_tensor_3d(ctx_.get(), GGML_TYPE_F16, s_.dim, kKvHeads, s_.entries);
     ggml_tensor* v = ggml_new_tensor_3d(ctx_.get(), GGML_TYPE_F16, s_.dim, kKvHeads, s_.entries);
     ggml_tensor* vt = ggml_new_tensor_3d(ctx_.get(), GGML_TYPE_F16, s_.entries, s_.dim, kKvHeads);
+    ggml_tensor* low_k = ggml_new_tensor_3d(ctx_.get(), low_type_, s_.dim, kKvHeads, s_.entries);
+    ggml_tensor* low_v = ggml_new_tensor_3d(ctx_.get(), low_type_, s_.dim, kKvHeads, s_.entries);
     auto layer = std::make_unique<Layer>();
     std::vector<float> rows(size_t{s_.entries} * s_.dim);
     for (uint32_t h = 0; h < kKvHeads; ++h) {
       for (const Side side : {Side::kKeys, Side::kValues}) {
         for (float& x : rows) x = 2 * rng.Float() - 1;
         layer->lists.push_back(std::make_unique<BuiltList>(side, s_.dim));
-        for (uint32_t first = 0; first < s_.entries; first += 128) {
-          const uint32_t count = std::min(128u, s_.entries - first);
-          layer->lists.back()->AddPage(*FindForm(FormId::kF16), 128, count,
+        const uint32_t capacity = PageEntries(side);
+        for (uint32_t first = 0; first < s_.entries; first += capacity) {
+          const uint32_t count = std::min(capacity, s_.entries - first);
+          layer->lists.back()->AddPage(*s_.form, capacity, count,
                                        rows.data() + size_t{first} * s_.dim,
                                        static_cast<int32_t>(first), nullptr);
         }
         auto* to = static_cast<ggml_fp16_t*>((side == Side::kKeys ? k : v)->data);
         for (size_t e = 0; e < s_.entries; ++e) {
           ggml_fp32_to_fp16_row(rows.data() + e * s_.dim, to + (e * kKvHeads + h) * s_.dim, s_.dim);
+        }
+        const ggml_tensor* low = side == Side::kKeys ? low_k : low_v;
+        for (size_t e = 0; e < s_.entries; ++e) {
+          ggml_quantize_chunk(low_type_, rows.data() + e * s_.dim,
+                              static_cast<std::byte*>(low->data) + e * low->nb[2] + h * low->nb[1],
+                              0, 1, s_.dim, nullptr);
         }
       }
       auto* transposed = static_cast<ggml_fp16_t*>(vt->data) + size_t{h} * s_.dim * s_.entries;
@@ -179,6 +205,8 @@ class Duel {
     layers_.push_back(std::move(layer));
     keys_.push_back(k);
     values_.push_back(v);
+    low_keys_.push_back(low_k);
+    low_values_.push_back(low_v);
     transposed_.push_back(vt);
   }
 
@@ -188,12 +216,14 @@ class Duel {
     ours_.graph = ggml_new_graph(ctx_.get());
     flash_.graph = ggml_new_graph(ctx_.get());
     products_.graph = ggml_new_graph(ctx_.get());
+    low_flash_.graph = ggml_new_graph(ctx_.get());
     for (size_t l = 0; l < layers_.size(); ++l) {
       AddOurs(*layers_[l]);
-      AddFlash(l);
+      AddFlash(keys_[l], values_[l], flash_.graph);
+      low_flash_out_ = AddFlash(low_keys_[l], low_values_[l], low_flash_.graph);
       AddProducts(l);
     }
-    for (Graph* g : {&ours_, &flash_, &products_}) {
+    for (Graph* g : {&ours_, &flash_, &products_, &low_flash_}) {
       g->plan = ggml_graph_plan(g->graph, s_.threads, pool_.get());
       g->work = Allocate(g->plan.work_size + 64);
       g->plan.work_data = reinterpret_cast<uint8_t*>(g->work.get());
@@ -225,12 +255,13 @@ class Duel {
     ours_out_ = partial;
   }
 
-  void AddFlash(size_t l) {
+  ggml_tensor* AddFlash(ggml_tensor* keys, ggml_tensor* values, ggml_cgraph* graph) {
     ggml_context* ctx = ctx_.get();
-    flash_out_ = ggml_flash_attn_ext(
-        ctx, ggml_permute(ctx, q_, 0, 2, 1, 3), ggml_permute(ctx, keys_[l], 0, 2, 1, 3),
-        ggml_permute(ctx, values_[l], 0, 2, 1, 3), mask_, Scale(), 0.0f, 0.0f);
-    ggml_build_forward_expand(flash_.graph, flash_out_);
+    ggml_tensor* out = ggml_flash_attn_ext(
+        ctx, ggml_permute(ctx, q_, 0, 2, 1, 3), ggml_permute(ctx, keys, 0, 2, 1, 3),
+        ggml_permute(ctx, values, 0, 2, 1, 3), mask_, Scale(), 0.0f, 0.0f);
+    ggml_build_forward_expand(graph, out);
+    return out;
   }
 
   void AddProducts(size_t l) {
@@ -277,15 +308,16 @@ class Duel {
   Buffer scratch_;
   ggml_tensor* q_ = nullptr;
   ggml_tensor* mask_ = nullptr;
-  std::vector<ggml_tensor*> keys_, values_, transposed_;
-  Graph ours_, flash_, products_;
+  const ggml_type low_type_;
+  std::vector<ggml_tensor*> keys_, values_, transposed_, low_keys_, low_values_;
+  Graph ours_, flash_, products_, low_flash_;
   ggml_tensor* ours_out_ = nullptr;
-  ggml_tensor* flash_out_ = nullptr;
+  ggml_tensor* low_flash_out_ = nullptr;
   ggml_tensor* products_out_ = nullptr;
 };
 
 struct Filter {
-  std::string regime;
+  std::string regime, form;
   uint32_t threads = 0, dim = 0, context = UINT32_MAX;
   bool Takes(const std::string& r, int t, uint32_t d, uint32_t c) const {
     return (regime.empty() || regime == r) &&
@@ -297,18 +329,28 @@ struct Filter {
 void Report(const std::string& regime, const Setting& s, uint32_t context, int repeats) {
   Duel duel(s);
   const Duel::Times t = duel.Run(repeats);
-  const double kv_bytes = double{2} * s.entries * kKvHeads * s.dim * 2;
+  const double numbers = double{2} * s.entries * kKvHeads * s.dim;
   const double pairs = double(s.rows) * (s.entries - s.rows) + double(s.rows) * (s.rows + 1) / 2;
   const double flops = 4 * pairs * kQueryHeads * s.dim;
   const double best = std::min(t.flash, t.products);
   fmt::print(
-      "| {:7} | {:3} | {:7} | {} | {:9.3f} | {:9.3f} | {:9.3f} | "
-      "{:5.2f} | {:5.2f} | {:6.1f} | "
-      "{:6.1f} | {:.0e} | {:.0e} |\n",
-      regime, s.dim, context, s.threads, t.ours, t.flash, t.products, best / t.ours,
-      t.flash / t.ours, kv_bytes / t.ours / 1e6, flops / t.ours / 1e6, duel.DifferenceToFlash(),
-      duel.DifferenceToProducts());
+      "| {} | {} | {} | {} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} ({}) | {:.2f} | {:.2f} | "
+      "{:.1f} | "
+      "{:.1f} | {:.0e} | {:.0e} |\n",
+      regime, s.form->name, s.dim, context, s.threads, t.ours, t.flash, t.products, t.low_flash,
+      ggml_type_name(duel.low_type()), best / t.ours, t.low_flash / t.ours,
+      numbers * s.form->bits_per_value / 8 / t.ours / 1e6, flops / t.ours / 1e6,
+      duel.DifferenceToFlash(), duel.DifferenceToProducts());
   std::fflush(stdout);
+}
+
+// f16, ggml's two, and KIVI's for groups of 32 and 128.
+std::vector<const Form*> MeasuredForms() {
+  std::vector<const Form*> forms = {FindForm("f16"), FindForm("q8_0"), FindForm("q4_0")};
+  for (const uint32_t bits : {8u, 4u, 2u}) {
+    for (const uint32_t group : {32u, 128u}) forms.push_back(FindKivi(bits, group));
+  }
+  return forms;
 }
 
 int Main(int argc, char** argv) {
@@ -318,6 +360,8 @@ int Main(int argc, char** argv) {
     const auto number = [&] { return static_cast<uint32_t>(std::stoul(argv[++i])); };
     if (arg == "decode" || arg == "prefill") {
       filter.regime = arg;
+    } else if (i + 1 < argc && arg == "--form") {
+      filter.form = argv[++i];
     } else if (i + 1 < argc && arg == "--threads") {
       filter.threads = number();
     } else if (i + 1 < argc && arg == "--dim") {
@@ -325,28 +369,32 @@ int Main(int argc, char** argv) {
     } else if (i + 1 < argc && arg == "--context") {
       filter.context = number();
     } else {
-      fmt::print(stderr, "usage: {} [decode|prefill] [--threads N] [--dim N] [--context N]\n",
+      fmt::print(stderr,
+                 "usage: {} [decode|prefill] [--form NAME] [--threads N] [--dim N] "
+                 "[--context N]\n",
                  argv[0]);
       return 2;
     }
   }
-  fmt::print("{} query heads, {} KV heads, f16 keys and values; ms per layer\n\n", kQueryHeads,
-             kKvHeads);
+  fmt::print("{} query heads, {} KV heads; ms per layer\n\n", kQueryHeads, kKvHeads);
   fmt::print(
-      "| regime | head size | context or depth | threads | ours | ggml flash | ggml products | "
-      "best "
-      "ggml / ours | flash / ours | GB/s | GFLOP/s | off flash | off products |\n"
-      "|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
+      "| regime | form | head size | context or depth | threads | ours | flash f16 | products f16 "
+      "| "
+      "flash low | best f16 / ours | flash low / ours | GB/s | GFLOP/s | off flash low | off "
+      "products f16 |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (const uint32_t dim : {64u, 128u}) {
     for (const int threads : {1, 2}) {
-      for (const uint32_t context : {128u, 4096u, 16384u, 32768u}) {
-        if (!filter.Takes("decode", threads, dim, context)) continue;
-        const uint32_t layers = std::clamp(16384u / context, 1u, 16u);
-        Report("decode", {dim, context, 1, layers, threads}, context, 21);
-      }
-      for (const uint32_t depth : {0u, 4096u, 16384u}) {
-        if (!filter.Takes("prefill", threads, dim, depth)) continue;
-        Report("prefill", {dim, depth + 512, 512, 1, threads}, depth, 3);
+      for (const Form* form : MeasuredForms()) {
+        if (!filter.form.empty() && filter.form != form->name) continue;
+        for (const uint32_t context : {128u, 4096u, 16384u, 32768u}) {
+          if (!filter.Takes("decode", threads, dim, context)) continue;
+          const uint32_t layers = std::clamp(16384u / context, 1u, 16u);
+          Report("decode", {form, dim, context, 1, layers, threads}, context, 11);
+        }
+        for (const uint32_t depth : {0u, 4096u, 16384u}) {
+          if (!filter.Takes("prefill", threads, dim, depth)) continue;
+          Report("prefill", {form, dim, depth + 512, 512, 1, threads}, depth, 3);
+        }
       }
     }
   }

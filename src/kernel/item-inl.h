@@ -250,14 +250,15 @@ class ItemRun {
     const auto place = [first_slot](uint32_t slot) {
       return static_cast<uint32_t>(static_cast<int32_t>(slot) - first_slot);
     };
+    const uint32_t blocks = (place(slots.end) + 7) / 8;
     for (uint32_t l = 0; l < item_.num_lines; ++l) {
       const SlotRange seen = ranges_[l];
-      packed_.SetWeights(l, seen.empty() ? 0 : place(seen.begin),
+      packed_.SetWeights(l, blocks, seen.empty() ? 0 : place(seen.begin),
                          scores_ + size_t{l} * kTileEntries + seen.begin, seen.end - seen.begin);
     }
     for (uint32_t group = 0; group < values.layout.num_groups; ++group) {
       packed_.LoadScales(values, group, place(slots.begin), place(slots.end));
-      AddPackedGroup(values, group, (place(slots.end) + 7) / 8);
+      AddPackedGroup(values, group, blocks);
     }
   }
 

@@ -79,7 +79,7 @@ struct PackedWeights {
 
 template <uint32_t kBits>
 HWY_INLINE void PrefetchCell(const std::byte* cell) {
-  PITH_UNROLL for (size_t i = 0; i < PackedLayout::CellBytes(kBits); i += kPrefetchBytes) {
+  for (size_t i = 0; i < PackedLayout::CellBytes(kBits); i += kPrefetchBytes) {
     hwy::Prefetch(cell + i);
   }
 }
@@ -88,16 +88,16 @@ HWY_INLINE void PrefetchCell(const std::byte* cell) {
 template <uint32_t kBits, size_t kLines>
 HWY_INLINE void ScoreCell(const std::byte* cell, const int16_t* numbers, Pairs (&sum)[kLines]) {
   constexpr size_t kFields = 16 / kBits;
-  PITH_UNROLL for (size_t v = 0; v < kBits / 2; ++v) {
+  Unrolled<kBits / 2>([&](auto v) PITH_INLINE_LAMBDA {
     Pairs words = LoadPairs(cell + v * 32);
-    PITH_UNROLL for (size_t f = 0; f < kFields; ++f) {
+    Unrolled<kFields>([&](auto f) PITH_INLINE_LAMBDA {
       const Pairs codes = TakeField<kBits>(words);
-      PITH_UNROLL for (size_t l = 0; l < kLines; ++l) {
-        sum[l] = MulPairsAdd(codes, BroadcastPair(numbers + l * kMaxDim + 2 * (v * kFields + f)),
-                             sum[l]);
-      }
-    }
-  }
+      Unrolled<kLines>([&](auto l) PITH_INLINE_LAMBDA {
+        constexpr size_t kAt = l * kMaxDim + 2 * (v * kFields + f);
+        sum[l] = MulPairsAdd(codes, BroadcastPair(numbers + kAt), sum[l]);
+      });
+    });
+  });
 }
 
 // Scales per entry and group of channels.
@@ -158,13 +158,36 @@ HWY_NOINLINE void ScorePerChannel(const PackedSide& keys, size_t block, size_t b
   }
 }
 
+// sum[line][channel / 8] += products of the codes of one cell of values. Both octets are worked on
+// together, because they share the weights.
+template <uint32_t kBits, size_t kLines>
+HWY_INLINE void AddCell(const std::byte* cell, const int16_t* numbers, Pairs (&sum)[kLines][2]) {
+  constexpr size_t kVectors = kBits == 8 ? 2 : 1;  // of an octet; 2 bits: both share one
+  Unrolled<kVectors>([&](auto v) PITH_INLINE_LAMBDA {
+    Pairs words = LoadPairs(cell + v * 32), more_words;
+    if constexpr (kBits == 2) {
+      more_words = ShiftWords<8>(words);
+    } else {
+      more_words = LoadPairs(cell + (v + kVectors) * 32);
+    }
+    Unrolled<4 / kVectors>([&](auto f) PITH_INLINE_LAMBDA {
+      const Pairs codes = TakeField<kBits>(words), more_codes = TakeField<kBits>(more_words);
+      Unrolled<kLines>([&](auto l) PITH_INLINE_LAMBDA {
+        constexpr size_t kAt = l * kWeightEntries + 2 * (v * 4 / kVectors + f);
+        const Pairs weight = BroadcastPair(numbers + kAt);
+        sum[l][0] = MulPairsAdd(codes, weight, sum[l][0]);
+        sum[l][1] = MulPairsAdd(more_codes, weight, sum[l][1]);
+      });
+    });
+  });
+}
+
 // out[line][channel] = factors[line] * out + the weighted sum of the values of blocks [0, blocks),
 // for the channels of cells [cell, cell_end), which are of one group.
 template <uint32_t kBits, size_t kLines>
 HWY_NOINLINE void AddCells(const PackedSide& values, size_t blocks, size_t cell, size_t cell_end,
                            const PackedWeights& weights, const float* factors, float* out,
                            size_t out_stride) {
-  constexpr size_t kFields = 16 / kBits;
   for (; cell < cell_end; ++cell) {
     Pairs sum[kLines][2];
     PITH_UNROLL for (size_t l = 0; l < kLines; ++l) {
@@ -172,21 +195,8 @@ HWY_NOINLINE void AddCells(const PackedSide& values, size_t blocks, size_t cell,
     }
     const size_t offset = cell * PackedLayout::CellBytes(kBits);
     for (size_t b = 0; b < blocks; ++b) {
-      const std::byte* at = values.Block(b) + offset;
-      const int16_t* numbers = weights.numbers + b * kBlockEntries;
       PrefetchCell<kBits>(values.NextBlock(b) + offset);
-      PITH_UNROLL for (size_t v = 0; v < kBits / 2; ++v) {
-        Pairs words = LoadPairs(at + v * 32);
-        PITH_UNROLL for (size_t f = 0; f < kFields; ++f) {
-          const Pairs codes = TakeField<kBits>(words);
-          const size_t slice = v * kFields + f;
-          PITH_UNROLL for (size_t l = 0; l < kLines; ++l) {
-            Pairs& to = sum[l][slice / 4];
-            to = MulPairsAdd(codes, BroadcastPair(numbers + l * kWeightEntries + 2 * (slice % 4)),
-                             to);
-          }
-        }
-      }
+      AddCell<kBits>(values.Block(b) + offset, weights.numbers + b * kBlockEntries, sum);
     }
     PITH_UNROLL for (size_t l = 0; l < kLines; ++l) {
       const Octet factor = Broadcast(factors[l]), scale = Broadcast(weights.scales[l]),

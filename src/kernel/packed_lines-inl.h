@@ -83,11 +83,14 @@ class PackedLines {
             query_biases_ + first_line};
   }
 
-  // The line's weights, of the entries from `lead` on in the first block; all others are zero.
-  void SetWeights(uint32_t line, uint32_t lead, const float* weights, uint32_t count) {
+  // The line's weights, of the entries from `lead` on in the first block; others of these blocks
+  // are zero.
+  void SetWeights(uint32_t line, uint32_t blocks, uint32_t lead, const float* weights,
+                  uint32_t count) {
     float* const to = weights_ + size_t{line} * kWeightEntries;
-    std::fill_n(to, kWeightEntries, 0.0f);
+    std::fill_n(to, lead, 0.0f);
     std::copy_n(weights, count, to + lead);
+    std::fill(to + lead + count, to + size_t{blocks} * kBlockEntries, 0.0f);
   }
 
   // Scales and minima of the entries [begin, end), counted from the first block.
@@ -105,7 +108,7 @@ class PackedLines {
     const auto product = [&](uint32_t block) {
       return Mul(LoadOctet(weights + block * 8), LoadOctet(scales_ + block * 8));
     };
-    Octet largest = Broadcast(0.0f), bias = Broadcast(0.0f);
+    Octet largest = Broadcast(0.0f);
     for (uint32_t b = 0; b < blocks; ++b) largest = MaxMagnitude(product(b), largest);
     const IntScale scale(largest);
     const Octet inverse = Broadcast(scale.inverse);
@@ -113,13 +116,17 @@ class PackedLines {
     for (uint32_t b = 0; b < blocks; ++b) {
       StoreRounded(Mul(product(b), inverse), numbers + b * 8, sum);
     }
-    if (values.packing.affine) {
-      for (uint32_t b = 0; b < blocks; ++b) {
-        bias = MulAdd(LoadOctet(weights + b * 8), LoadOctet(minima_ + b * 8), bias);
-      }
-    }
-    weight_zeros_[line] = -static_cast<int32_t>(values.packing.zero_code()) * SumLanes(sum);
     weight_scales_[line] = scale.scale;
+    if (!values.packing.affine) {
+      weight_zeros_[line] = -static_cast<int32_t>(values.packing.zero_code()) * SumLanes(sum);
+      weight_biases_[line] = 0;
+      return;
+    }
+    Octet bias = Broadcast(0.0f);
+    for (uint32_t b = 0; b < blocks; ++b) {
+      bias = MulAdd(LoadOctet(weights + b * 8), LoadOctet(minima_ + b * 8), bias);
+    }
+    weight_zeros_[line] = 0;
     weight_biases_[line] = SumLanes(bias);
   }
   PackedWeights weights(uint32_t first_line) const {

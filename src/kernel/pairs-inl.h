@@ -13,12 +13,26 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "kernel/octet-inl.h"
+
+#undef PITH_INLINE_LAMBDA
+#define PITH_INLINE_LAMBDA __attribute__((always_inline))
 
 HWY_BEFORE_NAMESPACE();
 namespace pith {
 namespace HWY_NAMESPACE {
+
+// body(0), body(1), ... with constants: loops inside loops that the compiler unrolls late would
+// leave sums in memory.
+template <size_t kCount, class Body>
+HWY_INLINE void Unrolled(const Body& body) {
+  [&]<size_t... kIndex>(std::index_sequence<kIndex...>) PITH_INLINE_LAMBDA {
+    (body(std::integral_constant<size_t, kIndex>()), ...);
+  }(std::make_index_sequence<kCount>());
+}
 
 using PairTag = hn::RebindToSigned<OctetTag>;
 
@@ -59,6 +73,15 @@ HWY_INLINE Pairs TakeField(Pairs& words) {
   return r;
 }
 
+template <int kShift>
+HWY_INLINE Pairs ShiftWords(const Pairs& words) {
+  Pairs r;
+  PITH_UNROLL for (size_t i = 0; i < kOctetParts; ++i) {
+    r.part[i] = hn::ShiftRight<kShift>(words.part[i]);
+  }
+  return r;
+}
+
 // Halves of pairs that are not negative.
 HWY_INLINE Octet LowHalf(const Pairs& v) {
   Octet r;
@@ -95,6 +118,10 @@ HWY_INLINE Pairs MulPairsAdd(const Pairs& a, const Pairs& b, const Pairs& c) {
     auto unused = hn::Zero(PairTag());
     r.part[i] = hn::ReorderWidenMulAccumulate(PairTag(), hn::BitCast(d16, a.part[i]),
                                               hn::BitCast(d16, b.part[i]), c.part[i], unused);
+#if HWY_COMPILER_GCC_ACTUAL
+    // GCC would put off these sums and run out of registers for the products.
+    __asm__ volatile("" : "+x"(r.part[i].raw));
+#endif
 #else
     const auto low = [](auto v) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };
     const auto high = [](auto v) { return hn::ShiftRight<16>(v); };
