@@ -51,9 +51,10 @@ class ItemRun {
     TileWalk walk(sequence_.heads[item_.kv_head], item_.first_entry, item_.num_entries);
     Tile tile;
     while (walk.Next(&tile)) {
-      const SlotRange slots = FindVisible(tile);
+      SlotRange slots = FindVisible(tile);
       if (slots.empty()) continue;
       ScoreTile(tile, slots);
+      if (Direct() && AllSee(tile)) slots = ExtendTile(&walk, &tile);
       Weigh();
       AddTile(tile, slots);
     }
@@ -101,18 +102,48 @@ class ItemRun {
     std::fill(to + shape_.key_dim, to + RoundUp(shape_.key_dim, kCellChannels), 0.0f);
   }
 
+  // Whether every line sees every entry of the tile.
+  bool AllSee(const Tile& tile) const {
+    const int64_t first = tile.key_page->Position(tile.key_first);
+    const int64_t last = tile.key_page->Position(tile.key_first + tile.count - 1);
+    return last <= oldest_row_ && (shape_.window == 0 || first > newest_row_ - shape_.window);
+  }
+
+  SlotRange SeeAll(SlotRange slots) {
+    std::fill_n(ranges_, item_.num_lines, slots);
+    std::fill_n(sub_ranges_, num_subs_, slots);
+    return slots;
+  }
+
+  // Scores short pages of keys (sealed groups are as small as 32 entries) as part of the tile in
+  // front of them, as long as the values go on in one page and every line sees everything: what a
+  // tile costs besides its entries is paid once. Returns all slots.
+  SlotRange ExtendTile(TileWalk* walk, Tile* tile) {
+    while (true) {
+      const uint32_t end = tile->lead + tile->count;
+      TileWalk ahead = *walk;
+      Tile next;
+      if (end % kBlockEntries != 0 || !ahead.Next(&next)) break;
+      if (next.value_page != tile->value_page || next.lead != 0 ||
+          end + next.count > kTileEntries || !AllSee(next)) {
+        break;
+      }
+      first_slot_ = end;
+      ScoreTile(next, SeeAll({0, next.count}));
+      first_slot_ = 0;
+      tile->count += next.count;
+      *walk = ahead;
+    }
+    return SeeAll({tile->lead, tile->lead + tile->count});
+  }
+
   // Fills ranges_ and sub_ranges_; returns the slots that any line sees.
   SlotRange FindVisible(const Tile& tile) {
     const int64_t first = tile.key_page->Position(tile.key_first);
     const int64_t last = tile.key_page->Position(tile.key_first + tile.count - 1);
     const int64_t window = shape_.window;
     if (first > newest_row_ || (window > 0 && last <= oldest_row_ - window)) return {};
-    const SlotRange whole{tile.lead, tile.lead + tile.count};
-    if (last <= oldest_row_ && (window == 0 || first > newest_row_ - window)) {
-      std::fill_n(ranges_, item_.num_lines, whole);
-      std::fill_n(sub_ranges_, num_subs_, whole);
-      return whole;
-    }
+    if (AllSee(tile)) return SeeAll({tile.lead, tile.lead + tile.count});
     for (uint32_t l = 0; l < item_.num_lines; ++l) {
       const bool same_row = l > 0 && Row(l) == Row(l - 1);
       ranges_[l] =
@@ -135,6 +166,9 @@ class ItemRun {
     }
     return hull;
   }
+
+  // Where the scores of the pages that are worked on begin.
+  float* Scores(uint32_t line) const { return scores_ + size_t{line} * kTileEntries + first_slot_; }
 
   bool Direct() const { return item_.num_lines <= kDirectLines; }
 
@@ -192,7 +226,7 @@ class ItemRun {
       const SlotRange range = sub_ranges_[sub];
       if (range.empty()) continue;
       ScorePacked(SubLines(sub), keys, range.begin / 8, (range.end + 7) / 8,
-                  packed_.queries(SubBegin(sub)), scores_ + size_t{SubBegin(sub)} * kTileEntries);
+                  packed_.queries(SubBegin(sub)), Scores(SubBegin(sub)));
     }
   }
 
@@ -207,8 +241,7 @@ class ItemRun {
         const uint32_t last = std::min({b + kStep, end, (range.end + 7) / 8});
         if (first >= last) continue;
         Score(SubLines(sub), keys, first, last, shape_.key_dim,
-              queries_ + size_t{SubBegin(sub)} * shape_.key_dim,
-              scores_ + size_t{SubBegin(sub)} * kTileEntries);
+              queries_ + size_t{SubBegin(sub)} * shape_.key_dim, Scores(SubBegin(sub)));
       }
     }
   }
@@ -325,6 +358,7 @@ class ItemRun {
   SlotRange* const ranges_;  // [line]
   SlotRange sub_ranges_[kTileLines / kSubLines];
   const uint32_t num_subs_;
+  uint32_t first_slot_ = 0;  // of the pages that are worked on, see ExtendTile()
   PackedLines packed_;
   int64_t oldest_row_ = 0;  // positions
   int64_t newest_row_ = 0;
