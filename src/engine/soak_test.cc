@@ -1,0 +1,196 @@
+// Many sequences of all recipes come and go in one pool, in an order that nobody chose: when the
+// last has gone, so have their bytes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "base/rng.h"
+#include "cache/page.h"
+#include "engine/snapshot.h"
+#include "engine/test_profile.h"
+#include "make_model/make_model.h"
+
+namespace pith {
+namespace {
+
+constexpr uint32_t kSequences = 200;  // forks included
+constexpr size_t kAtOnce = 8;
+constexpr uint32_t kContext = 600;
+constexpr uint32_t kVocabulary = 512;
+
+std::vector<std::string> Recipes() {
+  std::vector<std::string> recipes;
+  for (const MethodInfo* method : Methods()) {
+    if (!method->recipe.empty()) recipes.push_back(RecipeForShortTexts(method->name));
+  }
+  for (const char* text :
+       {"keydiff(sinks=2,recent=5) + alloc=ada", "h2o(norm=age,every=3) + select=chunks(size=7)",
+        "random + select=layer", "score=tova + when=always(every=2)", "snapkv + when=chunks",
+        "streaming + alloc=headkv(beta=2)", "snapkv + alloc=ada + select=critical",
+        "score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
+        "expected(eps=0.01) + alloc=ada", "cake + when=always(every=4)"}) {
+    recipes.emplace_back(text);
+  }
+  return recipes;
+}
+
+class Soak : public testing::Test {
+ protected:
+  Soak() {
+    const std::string path = TempName("model");
+    EXPECT_TRUE(MakeModel({.layers = 3,
+                           .kv_heads = 2,
+                           .head_dim = 32,
+                           .vocabulary = kVocabulary,
+                           .context = kContext},
+                          path));
+    const std::string profile = WriteMadeProfile(path).value();
+    engine_ = Engine::Create({.model_path = path, .num_threads = 2, .chunk = 64, .repack = false})
+                  .value();
+    std::filesystem::remove(path);
+    std::filesystem::remove(profile);
+  }
+  ~Soak() override { std::filesystem::remove(TempName("session")); }
+
+  // Where more than one test process runs, each has its files.
+  static std::string TempName(const char* what) {
+    return testing::TempDir() + "pith_soak_" + what + "_" + std::to_string(::getpid());
+  }
+
+  template <class T>
+  const T& OneOf(const std::vector<T>& items) {
+    return items[rng_.Below(static_cast<uint32_t>(items.size()))];
+  }
+
+  PlannedRun RandomRun() {
+    const std::string store = OneOf<std::string>({"", " + f32", " + q8_0"});
+    PlannedRun run{ParseRecipe(OneOf(recipes_) + store).value(), std::nullopt};
+    if (!run.plan.takes_budget() || run.plan.keeps_all()) return run;
+    const std::vector<std::string> budgets = {"40", "61", "200", "30%", "75%", "130KiB", "400KiB"};
+    run.budget = ParseBudget(OneOf(budgets)).value();
+    return run;
+  }
+
+  // A share of a short text may have less room than its recipe protects: a refusal that leaves the
+  // sequence usable. Nothing else may go wrong.
+  template <class T>
+  void ExpectDone(const T& result, const Sequence& sequence) {
+    if (result) return;
+    ++refused_;
+    EXPECT_TRUE(sequence.kv.budget && sequence.kv.budget->kind == Budget::Kind::kShare)
+        << result.error().Message();
+    EXPECT_THAT(result.error().Message(), testing::HasSubstr("never drops"));
+  }
+
+  void Open() {
+    ++opened_;
+    live_.push_back(engine_->NewSequence(RandomRun()).value());
+    Feed(live_.back());
+  }
+  void Fork(const Sequence& sequence) {
+    ++opened_;
+    Sequence fork = sequence.Fork();  // before live_ moves
+    live_.push_back(std::move(fork));
+  }
+
+  bool HasRoom(const Sequence& sequence, size_t tokens) const {
+    return sequence.tokens.size() + tokens <= kContext;
+  }
+  void Feed(Sequence& sequence) {
+    std::vector<int32_t> tokens(1 + rng_.Below(250));
+    for (int32_t& token : tokens) token = static_cast<int32_t>(rng_.Below(kVocabulary));
+    if (HasRoom(sequence, tokens.size())) ExpectDone(engine_->Feed(sequence, tokens), sequence);
+  }
+  void Truncate(Sequence& sequence) {
+    sequence.Truncate(1 + rng_.Below(static_cast<uint32_t>(sequence.tokens.size())));
+  }
+  void SaveAndLoad(Sequence& sequence) {
+    const std::vector<float> logits(kVocabulary);
+    ASSERT_TRUE(SaveSnapshot(*engine_, sequence, {{1, 3}, {}}, logits, "", TempName("session")));
+    auto loaded = LoadSnapshot(*engine_, TempName("session"), sequence.kv);
+    ASSERT_TRUE(loaded) << loaded.error().Message();
+    EXPECT_EQ(loaded->sequence.tokens, sequence.tokens);
+    EXPECT_EQ(loaded->sequence.cache.Usage().entries, sequence.cache.Usage().entries);
+    sequence = std::move(loaded->sequence);
+  }
+  // Some tokens of all sequences together.
+  void Generate() {
+    for (uint32_t count = 1 + rng_.Below(12); count > 0; --count) {
+      std::vector<Sequence*> batch;
+      for (Sequence& sequence : live_) {
+        if (HasRoom(sequence, 1) && rng_.Below(4) > 0) batch.push_back(&sequence);
+      }
+      if (batch.empty()) continue;
+      const std::vector<int32_t> tokens(batch.size(), static_cast<int32_t>(count));
+      const auto logits = engine_->Step(batch, tokens);
+      ASSERT_TRUE(logits) << logits.error().Message();
+      for (const float x : *logits) ASSERT_TRUE(std::isfinite(x));
+    }
+  }
+  void Close(size_t index) { live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(index)); }
+
+  void DoSomething() {
+    const size_t index = rng_.Below(static_cast<uint32_t>(live_.size()));
+    Sequence& sequence = live_[index];
+    switch (rng_.Below(8)) {
+      case 0:
+      case 1:
+        return ExpectDone(engine_->Compress(sequence), sequence);
+      case 2:
+        return Feed(sequence);
+      case 3:
+        return Truncate(sequence);
+      case 4:
+        return SaveAndLoad(sequence);
+      case 5:
+        return live_.size() < kAtOnce && opened_ < kSequences ? Fork(sequence) : Close(index);
+      case 6:
+        return Close(index);
+      default:
+        return Generate();
+    }
+  }
+
+  // The pool has what its sequences hold, shared pages once, and budgets in bytes are kept.
+  void CheckBytes() {
+    uint64_t held = 0;
+    for (const Sequence& sequence : live_) {
+      const CacheUsage usage = sequence.cache.Usage();
+      held += usage.held;
+      if (sequence.kv.budget && sequence.kv.budget->kind == Budget::Kind::kBytes) {
+        EXPECT_LE(usage.held, sequence.kv.budget->amount) << sequence.kv.plan.canonical;
+      }
+    }
+    EXPECT_LE(engine_->pool().used_bytes(), held);
+    EXPECT_GE(engine_->pool().allocated_bytes(), engine_->pool().used_bytes());
+  }
+
+  const std::vector<std::string> recipes_ = Recipes();
+  Rng rng_{2026, 11};
+  std::unique_ptr<Engine> engine_;
+  std::vector<Sequence> live_;
+  uint32_t opened_ = 0, refused_ = 0, done_ = 0;
+};
+
+TEST_F(Soak, WhenAllSequencesHaveGone_ThePoolIsEmpty) {
+  while (!HasFailure() && (opened_ < kSequences || !live_.empty())) {
+    if (live_.empty() || (opened_ < kSequences && live_.size() < kAtOnce && rng_.Below(3) == 0)) {
+      Open();
+    } else {
+      DoSomething();
+    }
+    CheckBytes();
+    ++done_;
+  }
+  EXPECT_EQ(opened_, kSequences);
+  EXPECT_LT(refused_, done_ / 20);
+  EXPECT_EQ(engine_->pool().used_bytes(), 0u);
+  EXPECT_EQ(engine_->pool().allocated_bytes(), 0u);
+  EXPECT_GT(engine_->pool().peak_bytes(), 0u);
+}
+
+}  // namespace
+}  // namespace pith
