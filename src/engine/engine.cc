@@ -377,8 +377,10 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report) {
     const uint64_t most = BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk();
     room = std::clamp<uint64_t>(sequence.tokens_to_come, 1, most);
   }
-  sequence.entries_per_head = impl_->EntriesFor(sequence, sequence.tokens.size(), room);
-  return impl_->CompressTo(sequence, sequence.entries_per_head, room, report);
+  const uint64_t entries = impl_->EntriesFor(sequence, sequence.tokens.size(), room);
+  PITH_TRY(impl_->CompressTo(sequence, entries, room, report));
+  sequence.entries_per_head = entries;
+  return {};
 }
 
 Status Engine::Impl::CheckCanRun(const PlannedRun& kv) const {

@@ -178,10 +178,11 @@ bool Observations::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
     if (column_sums_[i].size() < cache.num_entries(layer, head / group_)) return false;
     if (!AllFinite(column_sums_[i])) return false;
   }
-  return num_moments_ <= num_tokens && std::ranges::all_of(moments_, [&](const QueryMoments& m) {
-           return m.sum.size() == key_dim_ && m.products.size() == size_t{key_dim_} * key_dim_ &&
-                  AllFinite(m.sum) && AllFinite(m.products);
-         });
+  // Moments of tokens that the sequence was truncated by stay counted.
+  return std::ranges::all_of(moments_, [&](const QueryMoments& m) {
+    return m.sum.size() == key_dim_ && m.products.size() == size_t{key_dim_} * key_dim_ &&
+           AllFinite(m.sum) && AllFinite(m.products);
+  });
 }
 
 void Observations::Window(uint32_t layer, uint32_t kv_head, std::vector<float>* queries,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "engine/compress.h"
@@ -23,7 +24,8 @@ Status StateFields(Archive& archive, S& sequence) {
 uint64_t MostEntries(const Sequence& sequence) {
   const std::optional<Budget>& budget = sequence.kv.budget;
   if (budget && budget->kind == Budget::Kind::kBytes) return budget->amount;
-  return BudgetEntries(sequence.kv, sequence.tokens.size());
+  // A share was taken of a text that may have been longer then.
+  return BudgetEntries(sequence.kv, std::numeric_limits<int32_t>::max());
 }
 
 bool StateFits(const Sequence& sequence) {

@@ -1,7 +1,7 @@
 // Attention against ggml, on the same numbers, in the same thread pool,
 // alternating; medians.
 //
-//   pith_kernel_bench [decode|prefill] [--form NAME] [--threads N] [--dim N] [--context N]
+//   pith_kernel_bench [decode|prefill|ragged] [--form NAME] [--threads N] [--dim N] [--context N]
 //
 // Both sides are timed as one ggml graph, ours with the two custom operations
 // that the engine uses. ggml's K and V lie as llama.cpp keeps them: [entry][KV
@@ -28,6 +28,7 @@
 #include "codec/kivi.h"
 #include "codec/packed.h"
 #include "kernel/attend.h"
+#include "kernel/ragged_bench.h"
 #include "kernel/ref/page_builder.h"
 
 namespace pith {
@@ -358,7 +359,7 @@ int Main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     const auto number = [&] { return static_cast<uint32_t>(std::stoul(argv[++i])); };
-    if (arg == "decode" || arg == "prefill") {
+    if (arg == "decode" || arg == "prefill" || arg == "ragged") {
       filter.regime = arg;
     } else if (i + 1 < argc && arg == "--form") {
       filter.form = argv[++i];
@@ -370,7 +371,7 @@ int Main(int argc, char** argv) {
       filter.context = number();
     } else {
       fmt::print(stderr,
-                 "usage: {} [decode|prefill] [--form NAME] [--threads N] [--dim N] "
+                 "usage: {} [decode|prefill|ragged] [--form NAME] [--threads N] [--dim N] "
                  "[--context N]\n",
                  argv[0]);
       return 2;
@@ -395,6 +396,13 @@ int Main(int argc, char** argv) {
           if (!filter.Takes("prefill", threads, dim, depth)) continue;
           Report("prefill", {form, dim, depth + 512, 512, 1, threads}, depth, 3);
         }
+      }
+    }
+  }
+  for (const uint32_t dim : {64u, 128u}) {
+    for (const uint32_t context : {16384u, 32768u}) {
+      if (filter.Takes("ragged", 1, dim, context)) {
+        ReportRagged(kQueryHeads, kKvHeads, dim, context);
       }
     }
   }
