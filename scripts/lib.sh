@@ -6,6 +6,9 @@ if [ -t 2 ]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
 say() { printf '%s==> %s%s\n' "$bold" "$*" "$plain" >&2; }
 die() { printf 'pith: error: %s\n' "$*" >&2; exit 1; }
 
+# Compilations are found again by ccache whatever folder a clone lies in.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
+
 # One pinned llama.cpp release, carried as source by this PyPI package: version and hash belong together.
 PITH_LLAMA_CARRIER=llama_cpp_python
 PITH_LLAMA_VERSION=0.3.35

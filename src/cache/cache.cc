@@ -49,31 +49,49 @@ CacheSpec Checked(const CacheSpec& spec) {
   return spec;
 }
 
+uint64_t FullPageBytes(const ListLayout& layout, uint32_t capacity) {
+  const size_t positions = layout.side == Side::kKeys ? capacity * sizeof(int32_t) : 0;
+  return PagePool::BlockBytes(layout.PageBytes(capacity)) + PagePool::BlockBytes(positions);
+}
+
+// Of pages that are filled one after the other.
+uint64_t NewBytes(const ListLayout& layout, uint64_t entries) {
+  const uint32_t group = layout.form->group(layout.side);
+  const uint32_t full = group > 0 ? group : kMaxPageEntries;
+  const auto rest = static_cast<uint32_t>(entries % full);
+  return entries / full * FullPageBytes(layout, full) +
+         (rest == 0 ? 0 : FullPageBytes(layout, CapacityClass(rest)));
+}
+
 // Of a list whose pages are as Keep leaves them, and of what Reserve adds to it.
 uint64_t ListBytes(const ListLayout& layout, uint64_t entries, uint64_t room) {
-  const auto page_bytes = [&](uint32_t capacity) {
-    const size_t positions = layout.side == Side::kKeys ? capacity * sizeof(int32_t) : 0;
-    return PagePool::BlockBytes(layout.PageBytes(capacity)) + PagePool::BlockBytes(positions);
-  };
-  const auto new_bytes = [&](uint64_t count) {
-    const auto rest = static_cast<uint32_t>(count % kMaxPageEntries);
-    return count / kMaxPageEntries * page_bytes(kMaxPageEntries) +
-           (rest == 0 ? 0 : page_bytes(CapacityClass(rest)));
-  };
-  uint64_t bytes = new_bytes(entries);
+  uint64_t bytes = NewBytes(layout, entries);
   if (const auto last = static_cast<uint32_t>(entries % kMaxPageEntries); last > 0) {
     const auto joined = static_cast<uint32_t>(std::min<uint64_t>(room, kMaxPageEntries - last));
-    if (last + joined > CapacityClass(last)) bytes += page_bytes(CapacityClass(last + joined));
+    if (last + joined > CapacityClass(last)) {
+      bytes += FullPageBytes(layout, CapacityClass(last + joined));
+    }
     room -= joined;
   }
-  return bytes + new_bytes(room);
+  return bytes + NewBytes(layout, room);
 }
 
 }  // namespace
 
-uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room) {
-  return ListBytes(LayoutsOf(spec, Side::kKeys).tail, entries, room) +
-         ListBytes(LayoutsOf(spec, Side::kValues).tail, entries, room);
+uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room, uint64_t residual) {
+  uint64_t bytes = 0;
+  for (const Side side : {Side::kKeys, Side::kValues}) {
+    const ListLayouts layouts = LayoutsOf(spec, side);
+    if (layouts.sealed.form == nullptr) {
+      bytes += ListBytes(layouts.tail, entries, room);
+      continue;
+    }
+    const uint64_t stay =
+        std::min<uint64_t>(entries, std::max<uint64_t>(residual, layouts.sealed.form->group(side)));
+    bytes += ListBytes(layouts.tail, stay, room) + NewBytes(layouts.sealed, entries - stay) +
+             NewBytes(layouts.sealed, stay + room) / spec.num_layers;
+  }
+  return bytes;
 }
 
 ListMap::ListMap(const CacheSpec& spec, OwnerScope scope) {
@@ -286,6 +304,27 @@ void SequenceCache::Truncate(int32_t end_position) {
   }
   impl_->pool->Trim();
   impl_->RefreshHeads(0, spec().num_layers);
+}
+
+uint64_t SequenceCache::BytesWhileExtended(uint64_t room) const {
+  // Blocks that were freed leave system pages behind that are in use in part.
+  const uint64_t unused = impl_->pool->allocated_bytes() - impl_->pool->used_bytes();
+  uint64_t bytes = impl_->held.now + unused, sealing = 0;
+  for (uint32_t layer = 0; layer < spec().num_layers; ++layer) {
+    uint64_t sealing_here = 0;
+    for (uint32_t head = 0; head < spec().num_kv_heads; ++head) {
+      const uint32_t number = impl_->HeadNumber(layer, head);
+      for (const EntryList* list : {&impl_->KeysOf(number), &impl_->ValuesOf(number)}) {
+        const uint64_t tail = list->tail().size();
+        bytes +=
+            ListBytes(list->tail_layout(), tail, room) - ListBytes(list->tail_layout(), tail, 0);
+        if (list->sealed() == nullptr) continue;
+        sealing_here += NewBytes(list->sealed()->layout(), tail + room);
+      }
+    }
+    sealing = std::max(sealing, sealing_here);
+  }
+  return bytes + sealing;
 }
 
 CacheUsage SequenceCache::Usage() const {

@@ -68,9 +68,9 @@ struct CacheUsage {
 };
 
 // The most that the keys and values of one KV head, with a list of their own, take from the pool
-// while they are extended from `entries` to `entries + room`, all of them in the tail, wherever the
-// entries' positions lie.
-uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room);
+// while they are extended from `entries` to `entries + room`, wherever the entries' positions lie.
+// Where there is a sealed form, all but about `residual` of them are in it, and its groups whole.
+uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room, uint64_t residual = 0);
 
 // The oldest `count` entries of a list's tail, to be sealed; as many as the tail has at most.
 struct SealRequest {
@@ -155,8 +155,21 @@ class SequenceCache {
   // Entries at the front of a head that are in the sealed form; the tail follows.
   uint64_t num_sealed(uint32_t layer, uint32_t kv_head, Side side) const;
 
+  // Gives a head's first positions.size() entries (at most a page of them) other keys, f32 rows
+  // with `row_stride` floats between rows, and other ascending positions, which lie before those of
+  // the entries behind: keys that turn with their position follow it. Their values stay. Not for
+  // sealed entries. Fails
+  // (kFailure, "no memory for the cache") without a change that can be seen. Main thread only.
+  Status ReplaceFirstKeys(uint32_t layer, uint32_t kv_head, std::span<const int32_t> positions,
+                          const float* rows, size_t row_stride);
+
   // Keeps the entries whose position is below `end_position`; frees the pages behind.
   void Truncate(int32_t end_position);
+
+  // The most that the cache takes from the pool while it is extended by `room` entries in every
+  // head and what is in the tail then is sealed, one layer at a time; with what the pool holds and
+  // no block uses.
+  uint64_t BytesWhileExtended(uint64_t room) const;
 
   // Pages shared with forks are counted in full; `allocated` and `peak` are those of the whole
   // pool.

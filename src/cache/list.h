@@ -47,6 +47,7 @@ class EntryList {
   void Commit(std::span<const int32_t> positions);
   void Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride);
   std::span<std::byte> SideUnit(size_t index, uint64_t unit) { return tail_.SideUnit(index, unit); }
+  bool ReplaceFirst(std::span<const int32_t> positions, const float* rows, size_t row_stride);
   bool ReserveKeep(std::span<const uint32_t> entries);
   void CommitKeep(std::span<const uint32_t> entries);
   void Cancel();

@@ -24,6 +24,11 @@ class PageList final : public ListPart {
   // Fills entries that are there already, from f32 rows. Thread-safe on disjoint entries.
   void Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride);
 
+  // The first positions.size() entries, all in the first page, get these keys and positions, which
+  // must lie before those of the others. False if there is no memory for a page that was shared or
+  // for positions; then at most the page has been copied.
+  bool ReplaceFirst(std::span<const int32_t> positions, const float* rows, size_t row_stride);
+
   // One unit of a side block, in a page that no other list shares; empty if there is no memory for
   // a copy.
   std::span<std::byte> SideUnit(size_t index, uint64_t unit);

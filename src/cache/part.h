@@ -134,6 +134,7 @@ class ListPart {
   // Memory for positions, or for a page, and what it costs, counted in held_; nullptr if there is
   // none.
   int32_t* NewPositions(uint32_t capacity);
+  void FreePositions(int32_t* positions, uint32_t capacity);
   Page* NewPage(uint32_t capacity, bool with_positions);
   Page* CopyPage(const Page& page, const PageView& view, uint32_t capacity, bool with_positions);
   void SetPage(size_t index, Page* page);
@@ -166,7 +167,6 @@ class ListPart {
   std::vector<ReservedChange> changes_;
 
  private:
-  void FreePositions(int32_t* positions, uint32_t capacity);
   uint64_t HeldBytesOf(const Page& page) const;
   void Release(Page* page);
   void ClearSideUnits(Page* page, uint32_t first, uint32_t count);

@@ -31,7 +31,7 @@ struct HeadName {
 // "17-24"; nothing else.
 bool ParseHeadName(std::string_view text, HeadName* name) {
   const char* const end = text.data() + text.size();
-  const auto [middle, error] = std::from_chars(text.data(), end, name->layer);
+  const auto [middle, error] = std::from_chars(text.data(), text.data() + text.size(), name->layer);
   if (error != std::errc() || middle == end || *middle != '-') return false;
   const auto [last, second_error] = std::from_chars(middle + 1, end, name->head);
   return second_error == std::errc() && last == end;

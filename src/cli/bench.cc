@@ -25,47 +25,21 @@ struct BenchFlags {
   bool prefill_full = false, json = false;
 };
 
-Status CheckAtLeastOne(const char* option, int64_t value, int64_t most) {
-  if (value >= 1 && value <= most) return {};
-  return InputError(fmt::format("{} is {}, outside 1 to {}", option, value, most), "command line");
-}
-
 Status CheckFlags(const BenchFlags& flags) {
   for (const uint32_t context : flags.contexts) {
-    PITH_TRY(CheckAtLeastOne("--ctx", context, 1 << 24));
+    PITH_TRY(CheckRange("--ctx", context, 1, 1 << 24));
   }
-  for (const int threads : flags.threads) PITH_TRY(CheckAtLeastOne("--threads", threads, 512));
-  PITH_TRY(CheckAtLeastOne("--chunk", flags.chunk, 8192));
-  PITH_TRY(CheckAtLeastOne("-n", flags.decode_tokens, 1 << 20));
-  return CheckAtLeastOne("--repeats", flags.repeats, 1000);
-}
-
-// The cross product of recipes and budgets.
-Result<std::vector<SpeedRecipe>> Recipes(const BenchFlags& flags) {
-  std::vector<Plan> plans;
-  for (const std::string& text : flags.recipes) {
-    PITH_ASSIGN(plans.emplace_back(), ParseRecipe(text));
-  }
-  std::vector<Budget> budgets;
-  for (const std::string& text : flags.budgets) {
-    PITH_ASSIGN(budgets.emplace_back(), ParseBudget(text));
-  }
-  PITH_ASSIGN(const std::vector<PlannedRun> runs, PlanRuns(plans, budgets));
-  std::vector<SpeedRecipe> recipes;
-  for (const PlannedRun& run : runs) {
-    if (!run.plan.keeps_all()) {
-      return InputError("pith bench cannot measure \"" + run.plan.canonical + "\" yet", "--kv",
-                        "Name recipes that keep every entry.");
-    }
-    recipes.push_back({run.plan.canonical, run.plan.key_form, run.plan.value_form});
-  }
-  return recipes;
+  for (const int threads : flags.threads) PITH_TRY(CheckRange("--threads", threads, 1, 512));
+  PITH_TRY(CheckRange("--chunk", flags.chunk, 1, 8192));
+  PITH_TRY(CheckRange("-n", flags.decode_tokens, 1, 1 << 20));
+  return CheckRange("--repeats", flags.repeats, 1, 1000);
 }
 
 Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
   PITH_TRY(CheckFlags(flags));
   SpeedOptions options;
-  PITH_ASSIGN(options.recipes, Recipes(flags));
+  PITH_ASSIGN(options.recipes, PlanTexts(flags.recipes, flags.budgets));
+  for (const PlannedRun& kv : options.recipes) PITH_TRY(CheckCanMeasure(kv));
   PITH_ASSIGN(options.model_path, ResolveModel(flags.model));
   const bool all = !flags.prefill && !flags.decode && !flags.memory;
   options.prefill = all || flags.prefill;
@@ -107,21 +81,41 @@ Status RunMemoryChild(const BenchFlags& flags) {
   return output.status();
 }
 
+std::vector<std::string> MemoryArguments(const SpeedOptions& options, const PlannedRun& recipe,
+                                         std::string_view engine) {
+  std::vector<std::string> words{"bench",
+                                 "--memory-child",
+                                 std::string(engine),
+                                 "-m",
+                                 options.model_path,
+                                 "--kv",
+                                 recipe.plan.canonical,
+                                 "--ctx",
+                                 std::to_string(options.contexts.back()),
+                                 "--threads",
+                                 std::to_string(options.threads.back()),
+                                 "--chunk",
+                                 std::to_string(options.chunk)};
+  if (recipe.budget) words.insert(words.end(), {"--kv-budget", recipe.budget->text});
+  return words;
+}
+
 // At the longest context and the last number of threads.
 Result<std::vector<MemoryComparison>> MeasureMemory(const SpeedOptions& options) {
   std::vector<MemoryComparison> comparisons;
-  for (const SpeedRecipe& recipe : options.recipes) {
-    MemoryComparison comparison{options.contexts.back(), options.threads.back(), recipe.text, {}};
+  for (const PlannedRun& recipe : options.recipes) {
+    MemoryComparison comparison{
+        options.contexts.back(), options.threads.back(), RunText(recipe), {}};
     for (const MemoryEngine engine : kMemoryEngines) {
-      if (engine != MemoryEngine::kPith && !options.versus_llama) continue;
-      const std::string name(MemoryEngineName(engine));
-      Say(fmt::format("bench: context {}: memory of {}", comparison.context, name));
-      PITH_ASSIGN(
-          const MemoryPeak peak,
-          MeasureMemoryInChild({"bench", "--memory-child", name, "-m", options.model_path, "--kv",
-                                recipe.text, "--ctx", std::to_string(comparison.context),
-                                "--threads", std::to_string(comparison.threads), "--chunk",
-                                std::to_string(options.chunk)}));
+      const bool wanted = engine == MemoryEngine::kPith       ? true
+                          : engine == MemoryEngine::kPithFull ? !recipe.plan.keeps_all()
+                                                              : options.versus_llama;
+      if (!wanted) continue;
+      const std::string_view name = MemoryEngineName(engine);
+      Say(fmt::format("bench: {}, context {}: memory of {}", comparison.recipe, comparison.context,
+                      name));
+      PITH_ASSIGN(const MemoryPeak peak,
+                  MeasureMemoryInChild(MemoryArguments(options, recipe, name)));
       comparison.peaks.emplace_back(engine, peak);
     }
     comparisons.push_back(std::move(comparison));
@@ -130,7 +124,12 @@ Result<std::vector<MemoryComparison>> MeasureMemory(const SpeedOptions& options)
 }
 
 std::string RatioText(std::optional<double> ratio) {
-  return ratio ? fmt::format("{:8.3f}", *ratio) : std::string();
+  return ratio ? fmt::format("{:9.3f}", *ratio) : std::string();
+}
+
+// Over the columns of RatioText.
+std::string RatioHead(bool peer, bool full) {
+  return std::string(peer ? "    ratio" : "") + (full ? "  to full" : "");
 }
 
 void AppendRows(std::string* text, std::string_view what, uint32_t context,
@@ -138,11 +137,11 @@ void AppendRows(std::string* text, std::string_view what, uint32_t context,
   const Timing* best = comparison.BestPeer();
   for (const Timing& timing : comparison.timings) {
     const bool ours = &timing == &comparison.timings.front();
-    *text += fmt::format("{:<8}{:>8}  {:<18}{:>10.2f}{:>12.2f}{:>12.2f}{:>12.2f}{}\n",
-                         ours ? what : "", ours ? std::to_string(context) : "",
-                         timing.contestant + (&timing == best ? " *" : ""),
-                         timing.tokens_per_second, timing.ms.min, timing.ms.median, timing.ms.max,
-                         ours ? RatioText(comparison.Ratio()) : "");
+    *text += fmt::format(
+        "{:<8}{:>8}  {:<18}{:>10.2f}{:>12.2f}{:>12.2f}{:>12.2f}{}\n", ours ? what : "",
+        ours ? std::to_string(context) : "", timing.contestant + (&timing == best ? " *" : ""),
+        timing.tokens_per_second, timing.ms.min, timing.ms.median, timing.ms.max,
+        ours ? RatioText(comparison.Ratio()) + RatioText(comparison.RatioToFull()) : "");
   }
   if (!comparison.depths.empty()) {
     *text +=
@@ -150,21 +149,33 @@ void AppendRows(std::string* text, std::string_view what, uint32_t context,
   }
 }
 
+void AppendCompression(std::string* text, const SpeedPoint& point) {
+  if (!point.compress_ms) return;
+  *text += fmt::format("{:<8}{:>8}  {:<18}{:>10}{:>12.2f}{:>12.2f}{:>12.2f}", "compress",
+                       point.context, kPithName, "", point.compress_ms->min,
+                       point.compress_ms->median, point.compress_ms->max);
+  if (const auto share = point.CompressShare()) {
+    *text += fmt::format("  {:.2f} % of the prompt", 100 * *share);
+  }
+  *text += "\n";
+}
+
 std::string RunTable(const SpeedRun& run) {
-  std::string text =
-      fmt::format("\n{} thread{}, {} (keys {}, values {}), loaded in {:.2f} s", run.threads,
-                  run.threads == 1 ? "" : "s", run.recipe.text, run.recipe.key_form->name,
-                  run.recipe.value_form->name, run.load_ms / 1000);
+  std::string text = fmt::format("\n{} thread{}, {} (keys {}, values {}), loaded in {:.2f} s",
+                                 run.threads, run.threads == 1 ? "" : "s", RunText(run.recipe),
+                                 run.recipe.plan.storage.key_form()->name,
+                                 run.recipe.plan.storage.value_form()->name, run.load_ms / 1000);
   if (!run.llama_key_type.empty()) {
     text += fmt::format("; llama.cpp (keys {}, values {}) in {:.2f} s", run.llama_key_type,
                         run.llama_value_type, run.llama_load_ms / 1000);
   }
-  text +=
-      fmt::format("\n{:<8}{:>8}  {:<18}{:>10}{:>12}{:>12}{:>12}{}\n", "", "context", "engine",
-                  "tok/s", "ms min", "median", "max", run.llama_key_type.empty() ? "" : "   ratio");
+  text += fmt::format("\n{:<8}{:>8}  {:<18}{:>10}{:>12}{:>12}{:>12}{}\n", "", "context", "engine",
+                      "tok/s", "ms min", "median", "max",
+                      RatioHead(!run.llama_key_type.empty(), !run.recipe.plan.keeps_all()));
   for (const SpeedPoint& point : run.points) {
     if (point.prefill) AppendRows(&text, "prefill", point.context, *point.prefill);
   }
+  for (const SpeedPoint& point : run.points) AppendCompression(&text, point);
   for (const SpeedPoint& point : run.points) {
     if (point.decode) AppendRows(&text, "decode", point.context, *point.decode);
   }
@@ -173,7 +184,7 @@ std::string RunTable(const SpeedRun& run) {
         fmt::format("{:<8}{:>8}  {} stored, {} beside, {} allocated, {} at most ({} as full f16)\n",
                     "cache", point.context, FormatBytes(point.cache.logical),
                     FormatBytes(point.cache.metadata), FormatBytes(point.cache.allocated),
-                    FormatBytes(point.cache.peak), FormatBytes(point.cache_full_f16));
+                    FormatBytes(point.cache.held_peak), FormatBytes(point.cache_full_f16));
   }
   return text;
 }
@@ -183,13 +194,14 @@ std::string MemoryTable(const MemoryComparison& memory) {
   std::string text = fmt::format(
       "\nmemory at context {}, {} thread{}, {}\n{:18}{:<18}{:>12}{:>16}{:>16}{}\n", memory.context,
       memory.threads, memory.threads == 1 ? "" : "s", memory.recipe, "", "engine", "peak",
-      "own at end", "files at end", best == nullptr ? "" : "   ratio");
+      "own at end", "files at end", RatioHead(best != nullptr, memory.RatioToFull().has_value()));
   for (const auto& entry : memory.peaks) {
     const bool ours = &entry == &memory.peaks.front();
     text += fmt::format("{:18}{:<18}{:>12}{:>16}{:>16}{}\n", "",
                         std::string(MemoryEngineName(entry.first)) + (&entry == best ? " *" : ""),
                         FormatBytes(entry.second.peak), FormatBytes(entry.second.anonymous),
-                        FormatBytes(entry.second.file), ours ? RatioText(memory.Ratio()) : "");
+                        FormatBytes(entry.second.file),
+                        ours ? RatioText(memory.Ratio()) + RatioText(memory.RatioToFull()) : "");
   }
   return text;
 }
@@ -237,7 +249,8 @@ void AddBench(CLI::App& app, Context& context) {
       "Measures speed and memory.\n\n"
       "Alone, or with --vs llama against llama.cpp's library on the same file, threads and "
       "tokens: the engines take turns in one process, and llama.cpp counts with its faster "
-      "setting of flash attention. Long caches are filled with synthetic entries.");
+      "setting of flash attention. A recipe that drops entries takes turns with the full cache. "
+      "Long caches are filled with synthetic entries.");
   const auto add = [&](const char* group, const std::string& names, auto& value, const char* type,
                        const std::string& text) {
     return command->add_option(names, value, text)->type_name(type)->group(group);
@@ -279,7 +292,8 @@ void AddBench(CLI::App& app, Context& context) {
   command->footer(
       "Examples:\n"
       "  pith bench\n"
-      "  pith bench -m model.gguf --ctx 128,4096,16384 --threads 1,2 --vs llama --json");
+      "  pith bench -m model.gguf --ctx 128,4096,16384 --threads 1,2 --vs llama --json\n"
+      "  pith bench -m model.gguf --ctx 4096,32768 --kv snapkv --kv-budget 2048");
   command->callback([flags, &context] { context.command = [flags] { return Bench(*flags); }; });
 }
 

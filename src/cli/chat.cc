@@ -157,9 +157,10 @@ Status Chat::Reply(RunReport* report) {
 
 Status Chat::Turn(const std::string& text) {
   PITH_ASSIGN(const std::vector<int32_t> wanted, TokensWith(text));
-  if (wanted.size() >= engine_.options().context) {
+  const uint64_t context = engine_.MaxTokens(sequence_);
+  if (wanted.size() >= context) {
     return InputError("the conversation has grown to " + FormatCount(wanted.size()) +
-                          " tokens, and the context of " + FormatCount(engine_.options().context) +
+                          " tokens, and the context of " + FormatCount(context) +
                           " leaves no room to answer",
                       "--ctx", "Begin anew with /reset, or start with a longer --ctx.");
   }

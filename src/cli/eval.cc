@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <set>
 
 #include "base/file.h"
 #include "base/progress.h"
@@ -52,25 +51,6 @@ Status CheckFlags(const EvalFlags& flags) {
   return {};
 }
 
-Result<std::vector<PlannedRun>> Recipes(const EvalFlags& flags) {
-  std::vector<Plan> plans;
-  for (const std::string& text : flags.recipes) {
-    PITH_ASSIGN(plans.emplace_back(), ParseRecipe(text));
-  }
-  std::vector<Budget> budgets;
-  for (const std::string& text : flags.budgets) {
-    PITH_ASSIGN(budgets.emplace_back(), ParseBudget(text));
-  }
-  PITH_ASSIGN(std::vector<PlannedRun> runs, PlanRuns(plans, budgets));
-  std::set<std::pair<std::string, std::string>> seen;
-  for (const PlannedRun& run : runs) {
-    if (seen.emplace(run.plan.canonical, run.budget ? run.budget->text : "").second) continue;
-    return InputError("the recipe '" + run.plan.canonical + "' is given twice", "--kv",
-                      "Give every recipe and budget once.");
-  }
-  return runs;
-}
-
 SetRequest Sets(const EvalFlags& flags) {
   SetRequest sets;
   sets.suite = flags.suite;
@@ -93,7 +73,7 @@ SetRequest Sets(const EvalFlags& flags) {
 
 Result<EvalRequest> RequestOf(const EvalFlags& flags, const std::string& command) {
   EvalRequest request;
-  PITH_ASSIGN(request.settings.recipes, Recipes(flags));
+  PITH_ASSIGN(request.settings.recipes, PlanTexts(flags.recipes, flags.budgets));
   request.models = flags.models;
   if (request.models.empty()) request.models.emplace_back();
   for (std::string& model : request.models) {

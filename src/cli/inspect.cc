@@ -163,15 +163,15 @@ std::string CostText(const ModelShape& shape, std::span<const uint64_t> memories
   std::string head = fmt::format("{:<15}", "");
   std::string per_token = fmt::format("{:<15}", "cache per token");
   for (const Form* form : Forms()) {
-    head += fmt::format(" {:>14}", form->name);
-    per_token += fmt::format(" {:>14}", FormatBytes(CacheBytesPerToken(shape, *form)));
+    head += fmt::format(" {:>11}", form->name);
+    per_token += fmt::format(" {:>11}", FormatBytes(CacheBytesPerToken(shape, *form)));
   }
   std::string text = "\n" + head + "\n" + per_token + "\ntokens that fit beside the weights in\n";
   for (const uint64_t memory : memories) {
     text += fmt::format("  {:<13}", FormatBytes(memory));
     for (const Form* form : Forms()) {
       const uint64_t tokens = TokensThatFit(shape, *form, memory);
-      text += fmt::format(" {:>14}", tokens == 0 ? "-" : FormatCount(tokens));
+      text += fmt::format(" {:>11}", tokens == 0 ? "-" : FormatCount(tokens));
     }
     text += "\n";
   }

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 
 #include "base/file.h"
 #include "cli/terminal.h"
@@ -86,13 +87,29 @@ Result<uint64_t> ParseBytes(const std::string& text, const std::string& option) 
   return static_cast<uint64_t>(number * scale);
 }
 
-Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget) {
-  PITH_ASSIGN(const Plan plan, ParseRecipe(recipe));
-  std::vector<Budget> budgets;
-  if (!budget.empty()) {
-    PITH_ASSIGN(budgets.emplace_back(), ParseBudget(budget));
+Result<std::vector<PlannedRun>> PlanTexts(std::span<const std::string> recipes,
+                                          std::span<const std::string> budgets) {
+  std::vector<Plan> plans;
+  for (const std::string& text : recipes) {
+    PITH_ASSIGN(plans.emplace_back(), ParseRecipe(text));
   }
-  PITH_ASSIGN(const std::vector<PlannedRun> runs, PlanRuns({&plan, 1}, budgets));
+  std::vector<Budget> parsed;
+  for (const std::string& text : budgets) {
+    PITH_ASSIGN(parsed.emplace_back(), ParseBudget(text));
+  }
+  PITH_ASSIGN(std::vector<PlannedRun> runs, PlanRuns(plans, parsed));
+  std::set<std::pair<std::string, std::string>> seen;
+  for (const PlannedRun& run : runs) {
+    if (seen.emplace(run.plan.canonical, run.budget ? run.budget->text : "").second) continue;
+    return InputError("the recipe '" + run.plan.canonical + "' is given twice", "--kv",
+                      "Give every recipe and budget once.");
+  }
+  return runs;
+}
+
+Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget) {
+  const size_t num_budgets = budget.empty() ? 0 : 1;
+  PITH_ASSIGN(const std::vector<PlannedRun> runs, PlanTexts({&recipe, 1}, {&budget, num_budgets}));
   return runs.front();
 }
 
@@ -142,8 +159,8 @@ Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {
   options.context = flags.context;
   options.num_threads = flags.threads;
   options.chunk = flags.chunk;
-  options.key_form = kv.plan.key_form;
-  options.value_form = kv.plan.value_form;
+  options.key_form = kv.plan.storage.key_tail;
+  options.value_form = kv.plan.storage.value_tail;
 
   const auto begin = std::chrono::steady_clock::now();
   PITH_ASSIGN(std::unique_ptr<Engine> engine, Engine::Create(options));

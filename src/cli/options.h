@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ Status CheckCanWrite(const std::string& path);
 // Input error naming the option if `value` is not in [low, high].
 Status CheckRange(const char* option, int64_t value, int64_t low, int64_t high);
 
+// Recipes with budgets, as PlanRuns combines them; refuses one that is given twice.
+Result<std::vector<PlannedRun>> PlanTexts(std::span<const std::string> recipes,
+                                          std::span<const std::string> budgets);
 // One recipe and its budget; an empty budget is none.
 Result<PlannedRun> PlanRun(const std::string& recipe, const std::string& budget);
 

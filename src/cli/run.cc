@@ -75,7 +75,7 @@ Result<Start> StartSequence(const RunFlags& flags, Engine& engine, const Planned
 
 Status CheckFits(const Engine& engine, const Sequence& sequence, size_t num_new) {
   const size_t total = sequence.tokens.size() + num_new;
-  const uint32_t context = engine.options().context;
+  const uint64_t context = engine.MaxTokens(sequence);
   if (total < context) return {};
   return InputError("the prompt has " + FormatCount(total) + " tokens, and the context of " +
                         FormatCount(context) + " leaves no room to answer",

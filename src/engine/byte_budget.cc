@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace pith {
 namespace {
@@ -16,12 +15,14 @@ uint64_t SetAside(uint64_t bytes) {
 
 }  // namespace
 
-ByteBudget::ByteBudget(CacheSpec spec, uint64_t bytes)
-    : spec_(std::move(spec)), bytes_(bytes - SetAside(bytes)) {}
+ByteBudget::ByteBudget(CacheSpec spec, uint64_t residual, uint64_t bytes)
+    : spec_(std::move(spec)), residual_(residual), bytes_(bytes - SetAside(bytes)) {}
 
 uint64_t ByteBudget::MaxEntries(uint64_t room) const {
   const uint64_t per_head = bytes_ / (uint64_t{spec_.num_layers} * spec_.num_kv_heads);
-  const auto fits = [&](uint64_t entries) { return HeadBytes(spec_, entries, room) <= per_head; };
+  const auto fits = [&](uint64_t entries) {
+    return HeadBytes(spec_, entries, room, residual_) <= per_head;
+  };
   if (!fits(0)) return 0;
   uint64_t low = 0, high = 1;  // low fits
   while (fits(high)) low = high, high *= 2;
@@ -32,18 +33,18 @@ uint64_t ByteBudget::MaxEntries(uint64_t room) const {
   return low;
 }
 
-bool ByteBudget::Holds(std::span<const uint64_t> entries, uint64_t room) const {
-  uint64_t bytes = 0;
-  for (const uint64_t n : entries) bytes += HeadBytes(spec_, n, room);
-  return bytes <= bytes_;
+uint64_t ByteBudget::MaxChunk() const {
+  const uint64_t most = MaxEntries(0);
+  uint64_t chunk = std::max<uint64_t>(1, most / 4);
+  // In the tail a token takes more than it will when it is sealed.
+  while (chunk > 1 && MaxEntries(chunk) < most / 2) chunk /= 2;
+  return chunk;
 }
 
-bool ByteBudget::Holds(const SequenceCache& cache, uint64_t room) const {
-  std::vector<uint64_t> entries;
-  for (uint32_t layer = 0; layer < spec_.num_layers; ++layer) {
-    for (const HeadView& head : cache.Heads(layer)) entries.push_back(head.num_entries);
-  }
-  return Holds(entries, room);
+bool ByteBudget::Holds(std::span<const uint64_t> entries, uint64_t room) const {
+  uint64_t bytes = 0;
+  for (const uint64_t n : entries) bytes += HeadBytes(spec_, n, room, residual_);
+  return bytes <= bytes_;
 }
 
 }  // namespace pith

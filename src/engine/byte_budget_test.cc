@@ -79,14 +79,14 @@ TEST(ByteBudget, MaxEntries_FitAndNoneMore) {
                        .keys = {FindForm(FormId::kF16), 32},
                        .values = {FindForm(FormId::kF16), 32}};
   for (const uint64_t kib : {6, 50, 333, 4000}) {
-    const ByteBudget budget(spec, kib * kKiB);
+    const ByteBudget budget(spec, 0, kib * kKiB);
     for (const uint64_t room : {0, 1, 20}) {
       const uint64_t entries = budget.MaxEntries(room);
       EXPECT_TRUE(entries == 0 || budget.Holds(std::vector<uint64_t>(6, entries), room));
       EXPECT_FALSE(budget.Holds(std::vector<uint64_t>(6, entries + 1), room));
     }
   }
-  EXPECT_EQ(ByteBudget(spec, 100).MaxEntries(0), 0u);
+  EXPECT_EQ(ByteBudget(spec, 0, 100).MaxEntries(0), 0u);
 }
 
 class InBytes : public testing::TestWithParam<const char*> {};
@@ -107,7 +107,9 @@ TEST_P(InBytes, ThePoolNeverTakesMore_AndMostIsUsed) {
       Generate(*engine, sequence, 100);
       EXPECT_LE(engine->pool().peak_bytes(), kib * kKiB) << kib << " KiB, chunk " << chunk;
       if (kib > 500) {
-        EXPECT_GE(compressed, kib * kKiB / 2) << kib << " KiB, chunk " << chunk;
+        // A chunk that is read into an f16 tail takes more of the budget if the rest is small.
+        const uint64_t share = sequence.kv.plan.storage.seals() ? 3 : 2;
+        EXPECT_GE(compressed, kib * kKiB / share) << kib << " KiB, chunk " << chunk;
       }
       EXPECT_EQ(sequence.tokens.size(), 1783u);
     }
@@ -117,7 +119,8 @@ TEST_P(InBytes, ThePoolNeverTakesMore_AndMostIsUsed) {
 INSTANTIATE_TEST_SUITE_P(Recipes, InBytes,
                          testing::Values("snapkv", "adakv", "h2o", "streaming", "lagkv",
                                          "pyramidkv + when=chunks", "tova", "knorm + f32",
-                                         "chunkkv + when=always"));
+                                         "chunkkv + when=always", "snapkv + q4_0", "h2o + kivi",
+                                         "adakv + kivi2(residual=32)"));
 
 TEST(InBytes, RoomForTheWholeText_KeepsEverything) {
   const auto engine = MakeEngine(64);

@@ -15,7 +15,8 @@ namespace {
 class HeadEvidence {
  public:
   HeadEvidence(const CompressTools& tools, Sequence& sequence, const MeanRotation& rotation,
-               uint32_t layer, uint32_t kv_head, uint64_t budget);
+               std::span<const std::vector<float>> replay, uint32_t layer, uint32_t kv_head,
+               uint64_t budget);
   HeadEvidence(const HeadEvidence&) = delete;
   HeadEvidence& operator=(const HeadEvidence&) = delete;
 
@@ -27,12 +28,13 @@ class HeadEvidence {
 
   std::vector<float> keys_, values_, queries_, mean_, covariance_, output_norms_;
   std::vector<int32_t> positions_, query_positions_;
+  std::vector<TokenKind> kinds_;
   HeadInput input_;
 };
 
 HeadEvidence::HeadEvidence(const CompressTools& tools, Sequence& sequence,
-                           const MeanRotation& rotation, uint32_t layer, uint32_t kv_head,
-                           uint64_t budget) {
+                           const MeanRotation& rotation, std::span<const std::vector<float>> replay,
+                           uint32_t layer, uint32_t kv_head, uint64_t budget) {
   const CacheSpec& spec = sequence.cache.spec();
   const HyperParams& p = tools.model.params();
   input_ = {.layer = layer,
@@ -54,6 +56,14 @@ HeadEvidence::HeadEvidence(const CompressTools& tools, Sequence& sequence,
     input_.output_norms = output_norms_;
   }
   ReadObservations(sequence.observations, needs);
+  if (needs.replay > 0) input_.replay = replay[size_t{layer} * spec.num_kv_heads + kv_head];
+  if (needs.token_kinds) {
+    for (const int32_t position : positions_) {
+      const int32_t token = sequence.tokens[static_cast<size_t>(position)];
+      kinds_.push_back(tools.token_kinds[static_cast<size_t>(token)]);
+    }
+    input_.token_kinds = kinds_;
+  }
 }
 
 void HeadEvidence::ReadEntries(const SequenceCache& cache, const Needs& needs) {
@@ -85,6 +95,8 @@ void HeadEvidence::ReadObservations(const Observations& seen, const Needs& needs
     input_.query_covariance = covariance_;
   }
   input_.column_sums = seen.ColumnSums(input_.layer, input_.kv_head);
+  input_.band_sums = seen.BandSums(input_.layer, input_.kv_head);
+  input_.band_width = seen.band_width();
 }
 
 class Compression {
@@ -101,15 +113,15 @@ class Compression {
 
   Status Run() {
     if (IsWithinTarget()) return {};
-    PITH_TRY(CheckProtected(plan_, entries_, Where()));
-    Score();
+    if (plan_.takes_budget()) PITH_TRY(CheckProtected(plan_, entries_, Where()));
+    PITH_TRY(Score());
     PITH_TRY(Allocate());
     if (tools_.report != nullptr) Describe(tools_.report);
     return KeepSelected();
   }
 
  private:
-  void Score();
+  Status Score();
   void ScoreHead(uint32_t layer, uint32_t kv_head);
   Status CheckPinned() const;
   Status Allocate();
@@ -138,20 +150,28 @@ class Compression {
   uint64_t entries_;  // per head on average
   uint32_t num_layers_, num_heads_;
   MeanRotation rotation_;
+  std::vector<std::vector<float>> replay_;   // [layer][kv_head][n], if needed
   std::vector<std::vector<float>> scores_;   // [layer][kv_head][n]
   std::vector<std::vector<float>> weights_;  // [layer][kv_head][n], if the selection weighs
   std::vector<double> statistics_;           // [layer][kv_head][of the allocation]
   std::vector<uint64_t> allocated_;          // [layer][kv_head]
 };
 
-void Compression::Score() {
+Status Compression::Score() {
   const uint32_t total = num_layers_ * num_heads_;
   scores_.resize(total);
   weights_.resize(total);
   statistics_.resize(total * plan_.alloc.part->num_statistics);
   sequence_.head_memory.resize(total);
-  if (const uint32_t future = plan_.needs().future; future > 0) {
-    rotation_ = tools_.runner.RotationOf(static_cast<int32_t>(sequence_.tokens.size()), future);
+  const Needs needs = plan_.needs();
+  if (needs.future > 0) {
+    rotation_ =
+        tools_.runner.RotationOf(static_cast<int32_t>(sequence_.tokens.size()), needs.future);
+  }
+  if (needs.replay > 0) {
+    PITH_ASSIGN(replay_, Replay({tools_.runner, tools_.model.shape(), *tools_.replay_text,
+                                 tools_.context, tools_.chunk, tools_.progress},
+                                sequence_, needs.replay, needs.replay_sinks));
   }
   tools_.runner.Parallel([&](int thread, int num_threads) {
     for (auto i = static_cast<uint32_t>(thread); i < total;
@@ -159,10 +179,11 @@ void Compression::Score() {
       ScoreHead(i / num_heads_, i % num_heads_);
     }
   });
+  return {};
 }
 
 void Compression::ScoreHead(uint32_t layer, uint32_t kv_head) {
-  const HeadEvidence evidence(tools_, sequence_, rotation_, layer, kv_head, entries_);
+  const HeadEvidence evidence(tools_, sequence_, rotation_, replay_, layer, kv_head, entries_);
   const HeadInput& head = evidence.input();
   const size_t number = size_t{layer} * num_heads_ + kv_head;
   std::vector<float>& scores = scores_[number];

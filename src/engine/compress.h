@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/status.h"
 #include "engine/byte_budget.h"
 #include "engine/engine.h"
+#include "engine/replay.h"
 #include "engine/step.h"
 #include "model/weights.h"
 
@@ -25,7 +27,11 @@ struct CompressTools {
   const Model& model;
   StepRunner& runner;
   const HeadProfile* profile = nullptr;
-  CompressionReport* report = nullptr;  // filled if given
+  CompressionReport* report = nullptr;      // filled if given
+  const ReplayText* replay_text = nullptr;  // for needs.replay
+  std::span<const TokenKind> token_kinds;   // [vocabulary], for needs.token_kinds
+  uint32_t context = 0, chunk = 1;          // of the engine's options
+  FeedProgress progress;                    // of what has to be read for scores
 };
 
 struct CompressTarget {
@@ -43,7 +49,8 @@ uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens);
 bool IsOverBudget(const SequenceCache& cache, uint64_t entries);
 
 // Compresses the cache as the sequence's recipe says. A cache that is within the target is left
-// alone, unless the recipe takes no budget. Input error if more is protected.
+// alone, unless the recipe takes no budget. Input error if more is protected, or if the context has
+// no room for what has to be read.
 Status CompressCache(const CompressTools& tools, Sequence& sequence, const CompressTarget& target);
 
 }  // namespace pith

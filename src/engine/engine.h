@@ -13,6 +13,7 @@
 #include "cache/cache.h"
 #include "cache/page.h"
 #include "engine/compensation.h"
+#include "engine/move_sinks.h"
 #include "engine/observations.h"
 #include "gguf/gguf.h"
 #include "model/model.h"
@@ -48,6 +49,7 @@ struct Sequence {
   uint64_t entries_per_head = 0;    // what the budget came to at the end of the prompt; 0: not yet
   uint32_t since_compression = 0;   // tokens generated
   std::vector<double> head_memory;  // [layer][kv_head], HeadInput::memory
+  SinkKeys sink_keys;               // of a recipe that moves them
   // Tokens that are going to be generated, for which a budget in bytes leaves room at the end of
   // the prompt, as far as a quarter of it goes. It holds without, but may compress again sooner.
   uint64_t tokens_to_come = 0;
@@ -61,7 +63,8 @@ struct Sequence {
 };
 
 // Whether the two runs read a prompt in the same way, so that one reading serves both: they differ
-// at most in what happens after it. Budgets in bytes hold while a prompt is read.
+// at most in what happens after it. Budgets in bytes hold while a prompt is read. If each two of
+// several share it, one reading serves them all.
 bool SharesPrefill(const PlannedRun& a, const PlannedRun& b);
 
 struct CompressionReport;  // compress.h
@@ -84,6 +87,10 @@ class Engine {
   uint64_t model_hash()
       const;  // architecture, hyper-parameters, vocabulary, norm tensors (design 8.4)
 
+  // Tokens that the sequence may have in all: the context, and more where its recipe keeps
+  // positions in the cache (streaming) and a window and a chunk fit the context.
+  uint64_t MaxTokens(const Sequence& sequence) const;
+
   // A sequence that keeps everything, in the options' forms.
   Sequence NewSequence();
   // One that is kept as `kv` says: its forms, stages and budget.
@@ -97,9 +104,12 @@ class Engine {
 
   // The end of a prompt, or of a turn: compresses the cache as the sequence's recipe says. A share
   // counts all tokens so far. Nothing happens to a recipe that keeps everything. Logits stay valid.
-  // Input error if the recipe protects more than the budget has room for. `report`, if given, gets
-  // what was seen and decided.
-  Status Compress(Sequence& sequence, CompressionReport* report = nullptr);
+  // Input error if the recipe protects more than the budget has room for. `progress` is told of
+  // tokens that have to be read for the scores, and can stop it: then it fails with kFailure
+  // "interrupted" and the cache stays as it is. `report`, if given, gets what was
+  // seen and decided.
+  Status Compress(Sequence& sequence, CompressionReport* report = nullptr,
+                  const FeedProgress& progress = {});
 
   // Feeds `tokens` in chunks, and compresses between them if the recipe says so or a budget in
   // bytes would be exceeded; the logits of the last one, [vocabulary], valid until the next call.

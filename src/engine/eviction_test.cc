@@ -49,7 +49,8 @@ std::vector<std::string> Recipes() {
         "score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
         "snapkv + alloc=ada + select=critical", "expected(eps=0.01) + alloc=ada",
         "expected(values=none,sinks=0) + select=critical", "snapkv + alloc=cake",
-        "cake + when=always(every=4)"}) {
+        "cake + when=always(every=4)", "kvzip(chunk=60) + when=decode(every=4)",
+        "snapkv + alloc=global", "fastgen(recovery=0.8,shares=growing)"}) {
     recipes.emplace_back(text);
   }
   return recipes;
@@ -67,7 +68,9 @@ const std::map<std::string, std::string> kIdentities = {
     {"duo(sinks=4,recent=20)", "duo(sinks=4,recent=20,full=1)"},
     {"razor(local=30)", "razor(local=30,induction=1)"},
     {"score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
-     "score=snapkv(window=8) + alloc=razor(local=20,echo=1) + when=always(every=3)"}};
+     "score=snapkv(window=8) + alloc=razor(local=20,echo=1) + when=always(every=3)"},
+    {"fastgen(recovery=0.8)", "fastgen(recovery=2)"},
+    {"fastgen(recovery=0.8,shares=growing)", "fastgen(recovery=1.5)"}};
 
 // The setting with which a recipe keeps all of a text.
 PlannedRun Identity(const std::string& recipe, uint64_t length) {
@@ -133,9 +136,10 @@ class Eviction : public testing::TestWithParam<std::string> {
 TEST_P(Eviction, IdentitySetting_IsTheFullCacheBitForBit) {
   for (const uint32_t kv_heads : {1u, 2u, 4u}) {
     const auto engine = MakeEngine(kv_heads);
-    const PlannedRun run = Identity(GetParam(), kLength + 6);
+    PlannedRun run = Identity(GetParam(), kLength + 6);
+    if (run.plan.storage.seals()) run.plan.storage.residual = 1024;
     Sequence full = engine->NewSequence();
-    if (run.plan.key_form->id == FormId::kF32) {
+    if (run.plan.storage.key_tail->id == FormId::kF32) {
       full = engine->NewSequence({ParseRecipe("f32").value(), {}}).value();
     }
     Sequence kept = engine->NewSequence(run).value();
@@ -238,8 +242,7 @@ TEST_P(Eviction, SharedPrompt_IsAsGoodAsItsOwn) {
   const auto engine = MakeEngine(2);
   std::vector<PlannedRun> runs = {Planned("a2sf", kBudget), Run(), Planned("h2o", kBudget)};
   for (PlannedRun& run : runs) {
-    run.plan.key_form = Run().plan.key_form;
-    run.plan.value_form = Run().plan.value_form;
+    run.plan.storage = Run().plan.storage;
   }
   Sequence prompt = engine->NewSequence(runs).value();
   const auto logits = FeedPrompt(*engine, prompt);

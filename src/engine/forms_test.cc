@@ -111,7 +111,7 @@ TEST(EngineForms, HeadsThatDoNotFit_AreRefusedByName) {
   const auto engine = EngineWith(path, f16, f16);
   ASSERT_TRUE(engine);
   PlannedRun run = (*engine)->NewSequence().kv;
-  run.plan.key_form = q8_0;
+  run.plan.storage.key_sealed = q8_0;
   EXPECT_FALSE((*engine)->NewSequence(run));
   std::filesystem::remove(path);
 }

@@ -61,7 +61,10 @@ Result<std::span<const float>> FeedPrompt(Engine& engine, Sequence& sequence, Sa
                                           std::span<const int32_t> prompt,
                                           const FeedProgress& progress) {
   PITH_ASSIGN(const std::span<const float> logits, engine.Feed(sequence, prompt, progress));
-  PITH_TRY(engine.Compress(sequence));
+  // What is read for scores is not counted, but may be interrupted.
+  PITH_TRY(engine.Compress(sequence, nullptr, [&](size_t, size_t) {
+    return !progress || progress(prompt.size(), prompt.size());
+  }));
   for (const int32_t token : prompt) sampler.Accept(token);
   return logits;
 }
@@ -72,7 +75,7 @@ Result<Generation> Generate(Engine& engine, Sequence& sequence, Sampler& sampler
                             const std::atomic<bool>* interrupted) {
   const Tokenizer& tokenizer = engine.tokenizer();
   PITH_CHECK(logits.size() >= tokenizer.vocabulary_size());
-  const size_t context = engine.options().context;
+  const uint64_t context = engine.MaxTokens(sequence);
   const auto begin = Clock::now();
 
   Generation result;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "kernel/probability.h"
+#include "method/support.h"
 
 namespace pith {
 namespace {
@@ -31,10 +32,15 @@ Observations::Observations(const ModelShape& shape, const Needs& needs)
   window_positions_.assign(needs.window, -1);
   window_.resize(heads * needs.window * key_dim_);
   if (needs.column_sums) column_sums_.resize(heads);
+  if (needs.band > 0) band_sums_.resize(heads);
   if (needs.query_moments) {
     moments_.assign(
         heads, {std::vector<double>(key_dim_), std::vector<double>(size_t{key_dim_} * key_dim_)});
   }
+}
+
+void Observations::Expect(size_t num_tokens) {
+  band_width_ = static_cast<int32_t>(CeilShare(needs_.band, num_tokens));
 }
 
 void Observations::Begin(const SequenceCache& cache, std::span<const int32_t> positions) {
@@ -46,13 +52,12 @@ void Observations::Begin(const SequenceCache& cache, std::span<const int32_t> po
     }
     if (needs_.query_moments && position >= HeadInput::kFirstMoment) ++num_moments_;
   }
-  if (!needs_.column_sums) return;
-  for (uint32_t layer = 0; layer < num_layers_; ++layer) {
-    for (uint32_t head = 0; head < num_query_heads_; ++head) {
-      const size_t entries = cache.num_entries(layer, head / group_);
-      auto& sums = column_sums_[HeadNumber(layer, head)];
-      sums.resize(entries - positions.size());  // the cache may have been truncated
-      sums.resize(entries);
+  for (auto* all : {&column_sums_, &band_sums_}) {
+    for (uint32_t i = 0; i < all->size(); ++i) {
+      const uint32_t head = i % num_query_heads_;
+      const size_t entries = cache.num_entries(i / num_query_heads_, head / group_);
+      (*all)[i].resize(entries - positions.size());  // the cache may have been truncated
+      (*all)[i].resize(entries);
     }
   }
 }
@@ -65,10 +70,10 @@ void Observations::Observe(uint32_t layer, const SequenceCache& cache, const Que
     if (needs_.window > 0) CopyWindow(layer, head, queries);
     if (needs_.query_moments) AddMoments(layer, head, before_rope);
   }
-  if (!needs_.column_sums) return;
+  if (column_sums_.empty() && band_sums_.empty()) return;
   const uint32_t together = step_positions_.size() < kManyRows ? group_ : 1;
   for (uint32_t head = first * together; head < num_query_heads_; head += step * together) {
-    AddColumnSums(layer, head, together, cache, queries);
+    AddAttention(layer, head, together, cache, queries);
   }
 }
 
@@ -95,19 +100,20 @@ void Observations::AddMoments(uint32_t layer, uint32_t head, const QueryRows& be
   }
 }
 
-void Observations::AddColumnSums(uint32_t layer, uint32_t first_head, uint32_t num_heads,
-                                 const SequenceCache& cache, const QueryRows& queries) {
+void Observations::AddAttention(uint32_t layer, uint32_t first_head, uint32_t num_heads,
+                                const SequenceCache& cache, const QueryRows& queries) {
   const uint32_t kv_head = first_head / group_;
   const auto entries = static_cast<uint32_t>(cache.num_entries(layer, kv_head));
   const size_t rows = step_positions_.size();
   std::vector<float> key_rows(size_t{entries} * key_dim_);
   cache.ReadKeys(layer, kv_head, 0, entries, key_rows.data());
   const PackedKeys keys(key_rows, key_dim_);
+  std::vector<int32_t> positions(band_sums_.empty() ? 0 : entries);
+  if (!band_sums_.empty()) cache.Positions(layer, kv_head, positions);
   const size_t stride =
       (entries + PackedKeys::kBlock - 1) / PackedKeys::kBlock * PackedKeys::kBlock;
   std::vector<float> probabilities(kProbabilityRows * stride);
   for (uint32_t head = first_head; head < first_head + num_heads; ++head) {
-    float* const sums = column_sums_[HeadNumber(layer, head)].data();
     for (size_t first = 0; first < rows; first += kProbabilityRows) {
       ProbabilityQuery asked[kProbabilityRows];
       const size_t count = std::min(kProbabilityRows, rows - first);
@@ -116,20 +122,31 @@ void Observations::AddColumnSums(uint32_t layer, uint32_t first_head, uint32_t n
       }
       Probabilities(keys, {asked, count}, scale_, probabilities.data(), stride);
       for (size_t i = 0; i < count; ++i) {
-        const float* const row = probabilities.data() + i * stride;
-        for (size_t j = 0; j < asked[i].visible; ++j) sums[j] += row[j];
+        const auto row = std::span<const float>(probabilities).subspan(i * stride);
+        const auto add = [&](auto& sums, size_t begin) {
+          float* const out = sums[HeadNumber(layer, head)].data();
+          for (size_t j = begin; j < asked[i].visible; ++j) out[j] += row[j];
+        };
+        if (!column_sums_.empty()) add(column_sums_, 0);
+        if (!band_sums_.empty()) {
+          const int32_t before_band = step_positions_[first + i] - band_width_;
+          add(band_sums_, static_cast<size_t>(std::ranges::upper_bound(positions, before_band) -
+                                              positions.begin()));
+        }
       }
     }
   }
 }
 
 void Observations::Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries) {
-  if (!needs_.column_sums) return;
-  for (uint32_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
-    auto& sums = column_sums_[HeadNumber(layer, head)];
-    for (size_t i = 0; i < entries.size(); ++i) sums[i] = sums[entries[i]];
-    sums.resize(entries.size());
-    sums.shrink_to_fit();
+  for (auto* all : {&column_sums_, &band_sums_}) {
+    if (all->empty()) continue;
+    for (uint32_t head = kv_head * group_; head < (kv_head + 1) * group_; ++head) {
+      auto& sums = (*all)[HeadNumber(layer, head)];
+      for (size_t i = 0; i < entries.size(); ++i) sums[i] = sums[entries[i]];
+      sums.resize(entries.size());
+      sums.shrink_to_fit();
+    }
   }
 }
 
@@ -144,6 +161,8 @@ Status Observations::Fields(Archive& archive, Self& self) {
   PITH_TRY(archive.Field(self.window_positions_));
   PITH_TRY(archive.Field(self.window_));
   PITH_TRY(archive.Field(self.column_sums_));
+  PITH_TRY(archive.Field(self.band_width_));
+  PITH_TRY(archive.Field(self.band_sums_));
   PITH_TRY(archive.Field(self.num_moments_));
   for (auto& moments : self.moments_) {
     PITH_TRY(archive.Field(moments.sum));
@@ -171,12 +190,15 @@ bool Observations::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
     }
   }
   if (column_sums_.size() != (needs_.column_sums ? heads : 0)) return false;
-  for (size_t i = 0; i < column_sums_.size(); ++i) {
-    // There are more if the sequence was truncated and no step came after.
-    const auto head = static_cast<uint32_t>(i % num_query_heads_);
-    const auto layer = static_cast<uint32_t>(i / num_query_heads_);
-    if (column_sums_[i].size() < cache.num_entries(layer, head / group_)) return false;
-    if (!AllFinite(column_sums_[i])) return false;
+  if (band_sums_.size() != (needs_.band > 0 ? heads : 0) || band_width_ < 0) return false;
+  for (const auto* all : {&column_sums_, &band_sums_}) {
+    for (size_t i = 0; i < all->size(); ++i) {
+      // There are more if the sequence was truncated and no step came after.
+      const auto head = static_cast<uint32_t>(i % num_query_heads_);
+      const auto layer = static_cast<uint32_t>(i / num_query_heads_);
+      if ((*all)[i].size() < cache.num_entries(layer, head / group_)) return false;
+      if (!AllFinite((*all)[i])) return false;
+    }
   }
   // Moments of tokens that the sequence was truncated by stay counted.
   return std::ranges::all_of(moments_, [&](const QueryMoments& m) {
@@ -207,6 +229,11 @@ std::span<const std::vector<float>> Observations::ColumnSums(uint32_t layer,
                                                              uint32_t kv_head) const {
   if (!needs_.column_sums) return {};
   return std::span(column_sums_).subspan(HeadNumber(layer, kv_head * group_), group_);
+}
+
+std::span<const std::vector<float>> Observations::BandSums(uint32_t layer, uint32_t kv_head) const {
+  if (band_sums_.empty()) return {};
+  return std::span(band_sums_).subspan(HeadNumber(layer, kv_head * group_), group_);
 }
 
 void Observations::Moments(uint32_t layer, uint32_t kv_head, std::vector<float>* mean,

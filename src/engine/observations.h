@@ -8,35 +8,25 @@
 
 #include "base/bytes.h"
 #include "cache/cache.h"
+#include "engine/observer.h"
 #include "method/stage.h"
 #include "model/model.h"
 
 namespace pith {
 
-// The queries of one layer for the rows that a sequence brings to a step. Row r of query head h
-// begins at data + r * row_stride + h * head_stride, in floats.
-struct QueryRows {
-  const float* data = nullptr;
-  size_t row_stride = 0, head_stride = 0;
-
-  const float* Row(uint32_t head, size_t row) const {
-    return data + row * row_stride + head * head_stride;
-  }
-};
-
-class Observations {
+class Observations : public StepObserver {
  public:
   Observations() = default;  // gathers nothing
   Observations(const ModelShape& shape, const Needs& needs);
 
   const Needs& needs() const { return needs_; }
 
+  // Before tokens are read: how many there will be in all, which the width of the band depends on.
+  void Expect(size_t num_tokens);
   // Before a step, on the main thread: the cache has been extended by `positions` already.
   void Begin(const SequenceCache& cache, std::span<const int32_t> positions);
-  // In a step, when the layer's keys are written, by each of `num_threads` threads. `before_rope`
-  // is only read for moments.
   void Observe(uint32_t layer, const SequenceCache& cache, const QueryRows& queries,
-               const QueryRows& before_rope, int thread, int num_threads);
+               const QueryRows& before_rope, int thread, int num_threads) override;
 
   // Follow what happens to the cache.
   void Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries);
@@ -54,6 +44,8 @@ class Observations {
   void Window(uint32_t layer, uint32_t kv_head, std::vector<float>* queries,
               std::vector<int32_t>* positions) const;
   std::span<const std::vector<float>> ColumnSums(uint32_t layer, uint32_t kv_head) const;
+  std::span<const std::vector<float>> BandSums(uint32_t layer, uint32_t kv_head) const;
+  int32_t band_width() const { return band_width_; }
   void Moments(uint32_t layer, uint32_t kv_head, std::vector<float>* mean,
                std::vector<float>* covariance) const;
 
@@ -73,18 +65,19 @@ class Observations {
   }
   void CopyWindow(uint32_t layer, uint32_t head, const QueryRows& queries);
   void AddMoments(uint32_t layer, uint32_t head, const QueryRows& before_rope);
-  void AddColumnSums(uint32_t layer, uint32_t first_head, uint32_t num_heads,
-                     const SequenceCache& cache, const QueryRows& queries);
+  void AddAttention(uint32_t layer, uint32_t first_head, uint32_t num_heads,
+                    const SequenceCache& cache, const QueryRows& queries);
 
   Needs needs_;
   uint32_t num_layers_ = 0, num_query_heads_ = 0, group_ = 1, key_dim_ = 0;
   float scale_ = 1;
-  std::vector<int32_t> step_positions_;          // of the step under way
-  std::vector<int32_t> window_positions_;        // [window] ring; -1: nothing
-  std::vector<float> window_;                    // [layer][query_head][window][key_dim]
-  uint64_t num_moments_ = 0;                     // tokens in sums and products
-  std::vector<QueryMoments> moments_;            // [layer][query_head]
-  std::vector<std::vector<float>> column_sums_;  // [layer][query_head][entries]
+  std::vector<int32_t> step_positions_;    // of the step under way
+  std::vector<int32_t> window_positions_;  // [window] ring; -1: nothing
+  std::vector<float> window_;              // [layer][query_head][window][key_dim]
+  uint64_t num_moments_ = 0;               // tokens in sums and products
+  std::vector<QueryMoments> moments_;      // [layer][query_head]
+  int32_t band_width_ = 0;
+  std::vector<std::vector<float>> column_sums_, band_sums_;  // [layer][query_head][entries]
 };
 
 }  // namespace pith

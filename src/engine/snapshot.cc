@@ -101,11 +101,6 @@ Status CheckOrigin(const Engine& engine, const Header& header, const std::string
     return InputError("the session was saved with another model", path,
                       "Load it with the model that it was saved with.");
   }
-  if (header.num_tokens > engine.options().context) {
-    return InputError("the session has " + std::to_string(header.num_tokens) +
-                          " tokens, the context only " + std::to_string(engine.options().context),
-                      path, "Give a longer --ctx.");
-  }
   return {};
 }
 
@@ -292,6 +287,11 @@ Result<Snapshot> LoadSnapshot(Engine& engine, const std::string& path,
   PITH_ASSIGN(Sequence sequence, engine.NewSequence(run));
   PITH_ASSIGN(sequence.cache,
               SequenceCache::Load(&engine.pool(), sequence.cache.spec(), cache_bytes, path));
+  if (tokens.size() > engine.MaxTokens(sequence)) {
+    return InputError("the session has " + std::to_string(tokens.size()) +
+                          " tokens, the context only " + std::to_string(engine.options().context),
+                      path, "Give a longer --ctx.");
+  }
   if (!CacheFits(sequence.cache, run.plan, tokens.size())) return Damaged(path);
   sequence.tokens = std::move(tokens);
   const Error damaged = Damaged(path).value();

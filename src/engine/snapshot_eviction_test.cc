@@ -173,7 +173,7 @@ TEST_F(SnapshotRecipe, OtherRecipeOrBudget_IsRefusedByName) {
 TEST_F(SnapshotRecipe, ForgedState_IsRefusedOrHarmless) {
   const auto engine = MakeEngine();
   Rng rng(7, 1);
-  for (const char* recipe : {"h2o", "snapkv", "razor(local=30)"}) {
+  for (const char* recipe : {"h2o", "snapkv", "razor(local=30)", "fastgen"}) {
     ASSERT_TRUE(Save(*engine, Prompt(*engine, Planned(recipe, "61"), true)));
     const std::string good = ReadAll(path_);
     uint64_t sizes[7];  // tokens, remembered, recipe, budget, cache, state, note

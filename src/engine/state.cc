@@ -17,7 +17,9 @@ Status StateFields(Archive& archive, S& sequence) {
   PITH_TRY(archive.Field(sequence.entries_per_head));
   PITH_TRY(archive.Field(sequence.since_compression));
   PITH_TRY(archive.Field(sequence.tokens_to_come));
-  return archive.Field(sequence.head_memory);
+  PITH_TRY(archive.Field(sequence.head_memory));
+  PITH_TRY(archive.Field(sequence.sink_keys.first_position));
+  return archive.Field(sequence.sink_keys.rows);
 }
 
 // More than this the budget has never come to.
@@ -31,6 +33,9 @@ uint64_t MostEntries(const Sequence& sequence) {
 bool StateFits(const Sequence& sequence) {
   const CacheSpec& spec = sequence.cache.spec();
   const size_t memory = sequence.head_memory.size();
+  const size_t sinks = sequence.sink_keys.rows.size();
+  const size_t all_sinks =
+      size_t{spec.num_layers} * spec.num_kv_heads * sequence.kv.plan.num_moved() * spec.keys.dim;
   return std::ranges::all_of(sequence.pinned,
                              [](const PositionRange& range) {
                                return range.first >= 0 && range.first <= range.second;
@@ -38,6 +43,8 @@ bool StateFits(const Sequence& sequence) {
          sequence.entries_per_head <= MostEntries(sequence) &&
          (memory == 0 || memory == size_t{spec.num_layers} * spec.num_kv_heads) &&
          std::ranges::all_of(sequence.head_memory, [](double x) { return std::isfinite(x); }) &&
+         (sinks == 0 || sinks == all_sinks) && sequence.sink_keys.first_position >= 0 &&
+         std::ranges::all_of(sequence.sink_keys.rows, [](float x) { return std::isfinite(x); }) &&
          sequence.observations.Fits(sequence.cache, sequence.tokens.size()) &&
          sequence.compensation.Fits(sequence.cache, sequence.tokens.size());
 }

@@ -172,7 +172,7 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
   return BuildLayerOutput(s, w, merged, x);
 }
 
-// Statistics are gathered from the queries of all rows, once the layer's keys are written.
+// Observers see the queries of all rows, once the layer's keys are written.
 void StepRunner::BuildObserve(const SegmentContext& s, uint32_t layer, const Qkv& qkv,
                               ggml_tensor* written) {
   ggml_tensor* args[] = {qkv.q, qkv.q_before_rope, written};
@@ -218,10 +218,10 @@ void StepRunner::ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* 
     return QueryRows{RowData(q, 0, first_row), q->nb[2] / sizeof(float), q->nb[1] / sizeof(float)};
   };
   for (const StepSequence& sequence : state->runner->sequences_) {
-    if (sequence.observations == nullptr) continue;
-    sequence.observations->Observe(state->layer, *sequence.cache,
-                                   rows_of(dst->src[0], sequence.first_row),
-                                   rows_of(dst->src[1], sequence.first_row), thread, num_threads);
+    if (sequence.observer == nullptr) continue;
+    sequence.observer->Observe(state->layer, *sequence.cache,
+                               rows_of(dst->src[0], sequence.first_row),
+                               rows_of(dst->src[1], sequence.first_row), thread, num_threads);
   }
 }
 
@@ -331,7 +331,7 @@ void StepRunner::SetInputs(const StepInput& input) {
 
 Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
   const bool observed = std::ranges::any_of(
-      input.sequences, [](const StepSequence& s) { return s.observations != nullptr; });
+      input.sequences, [](const StepSequence& s) { return s.observer != nullptr; });
   const GraphKey key{input.tokens.size(), input.outputs.size(), observed};
   // Decoding repeats one shape: its graph and the places of its tensors are kept.
   if (!(key == key_)) PITH_TRY(Build(key));
@@ -340,13 +340,12 @@ Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
   if (ggml_backend_graph_compute(backend_.get(), graph_) != GGML_STATUS_SUCCESS) {
     return Failure("a step of the model failed", model_.params().architecture);
   }
+  if (logits_ == nullptr) return std::span<const float>();
   result_.resize(input.outputs.size() * model_.params().vocabulary);
-  if (logits_ != nullptr) {
-    ggml_backend_tensor_get(logits_, result_.data(), 0, result_.size() * sizeof(float));
-    if (!std::all_of(result_.begin(), result_.end(), [](float x) { return std::isfinite(x); })) {
-      return Failure("the model computes values that are not numbers", model_.params().architecture,
-                     "Its file is probably damaged.");
-    }
+  ggml_backend_tensor_get(logits_, result_.data(), 0, result_.size() * sizeof(float));
+  if (!std::all_of(result_.begin(), result_.end(), [](float x) { return std::isfinite(x); })) {
+    return Failure("the model computes values that are not numbers", model_.params().architecture,
+                   "Its file is probably damaged.");
   }
   return std::span<const float>(result_);
 }

@@ -18,7 +18,7 @@
 #include "base/status.h"
 #include "cache/cache.h"
 #include "engine/compensation.h"
-#include "engine/observations.h"
+#include "engine/observer.h"
 #include "kernel/attend.h"
 #include "model/segments.h"
 #include "model/weights.h"
@@ -31,7 +31,7 @@ struct StepSequence {
   SequenceCache* cache = nullptr;
   uint32_t first_row = 0;
   uint32_t num_rows = 0;
-  Observations* observations = nullptr;        // null if nothing is gathered
+  StepObserver* observer = nullptr;            // null if nobody looks
   const Compensation* compensation = nullptr;  // null if nothing was ever dropped
 };
 
@@ -56,7 +56,7 @@ class StepRunner {
   // only shrink.
   Status Reserve(uint32_t rows);
 
-  // Logits [outputs][vocabulary], valid until the next call.
+  // Logits [outputs][vocabulary], valid until the next call that wants some.
   Result<std::span<const float>> Run(const StepInput& input);
 
   // Calls work(thread, num_threads) on all threads, and waits for them.
@@ -72,7 +72,7 @@ class StepRunner {
   struct LayerState;
   struct GraphKey {
     size_t rows = 0, outputs = 0;
-    bool observed = false;  // at least one sequence gathers statistics
+    bool observed = false;  // at least one sequence has an observer
     bool operator==(const GraphKey&) const = default;
   };
 

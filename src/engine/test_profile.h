@@ -42,7 +42,9 @@ inline Result<std::string> WriteMadeProfile(const std::string& model_path) {
 // A preset by name; those whose defaults are for longer texts with parameters for about 200 tokens.
 inline std::string RecipeForShortTexts(std::string_view preset) {
   static const std::map<std::string_view, std::string> kRecipes = {
-      {"duo", "duo(sinks=4,recent=20)"}, {"razor", "razor(local=30)"}};
+      {"duo", "duo(sinks=4,recent=20)"},
+      {"razor", "razor(local=30)"},
+      {"fastgen", "fastgen(recovery=0.8)"}};
   const auto found = kRecipes.find(preset);
   return found != kRecipes.end() ? found->second : std::string(preset);
 }

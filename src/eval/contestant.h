@@ -23,31 +23,44 @@ class Contestant {
   virtual Result<std::span<const float>> Feed(std::span<const int32_t> tokens) = 0;
   // Forgets everything at `position` and behind.
   virtual Status Rewind(uint32_t position) = 0;
-  // Makes the cache hold the synthetic entries (synthetic_fill.h) of positions 0 .. count-1 and
-  // nothing else.
+  // Makes the cache hold synthetic entries (synthetic_fill.h) at positions 0 .. count-1 and nothing
+  // else, as in the middle of a prompt.
   virtual Status Fill(uint32_t count) = 0;
+  // The prompt is read: drops what is not going to be kept.
+  virtual Status EndPrompt() { return {}; }
   // Puts worker threads to sleep until the next Feed.
   virtual void Rest() = 0;
 };
 
 inline constexpr std::string_view kPithName = "pith";
+inline constexpr std::string_view kPithFullName = "pith full";  // beside one that drops entries
 
-// Our engine as a contestant. The engine outlives it.
+// Our engine as a contestant.
 class PithContestant : public Contestant {
  public:
-  explicit PithContestant(Engine* engine) : engine_(engine), sequence_(engine->NewSequence()) {}
+  // Its cache is kept as `kv` says. The engine outlives it.
+  static Result<std::unique_ptr<PithContestant>> Create(Engine* engine, const PlannedRun& kv,
+                                                        std::string_view name = kPithName);
 
-  std::string_view name() const override { return kPithName; }
+  std::string_view name() const override { return name_; }
   Result<std::span<const float>> Feed(std::span<const int32_t> tokens) override;
   Status Rewind(uint32_t position) override;
+  // The last tokens are really read, as many as the recipe looks back to.
   Status Fill(uint32_t count) override;
+  Status EndPrompt() override;
   void Rest() override { engine_->Pause(); }
 
-  CacheUsage Usage() const { return sequence_.cache.Usage(); }
+  CacheUsage Usage() const { return sequence_.Usage(); }
 
  private:
+  PithContestant(Engine* engine, Sequence sequence, std::string_view name)
+      : engine_(engine), sequence_(std::move(sequence)), name_(name) {}
+  Status Restart();
+
   Engine* engine_;
   Sequence sequence_;
+  std::string_view name_;
+  bool prompt_ended_ = false;
 };
 
 }  // namespace pith

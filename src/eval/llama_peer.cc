@@ -61,7 +61,7 @@ void Convert(ggml_type type, std::span<const float> from, uint8_t* to) {
       ggml_fp32_to_bf16_row(from.data(), reinterpret_cast<ggml_bf16_t*>(to), count);
       return;
     default:
-      PITH_CHECK(!"a cache type that libllama is given must be f32, f16 or bf16");
+      ggml_quantize_chunk(type, from.data(), to, 0, 1, count, nullptr);
   }
 }
 
@@ -124,8 +124,10 @@ ggml_type LlamaCacheType(const Form* form) {
       return GGML_TYPE_F32;
     case FormId::kBF16:
       return GGML_TYPE_BF16;
-    default:
+    case FormId::kF16:
       return GGML_TYPE_F16;
+    default:
+      return form->bits_per_value > 8 ? GGML_TYPE_Q8_0 : GGML_TYPE_Q4_0;
   }
 }
 

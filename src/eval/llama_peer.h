@@ -34,7 +34,7 @@ class LlamaModel {
   ModelShape shape_;
 };
 
-// libllama's cache type nearest to one of our forms: the same if it is a plain one, else f16.
+// libllama's cache type nearest to one of our forms: q8_0 for 8 bits and q4_0 for fewer.
 ggml_type LlamaCacheType(const Form* form);
 
 struct LlamaSettings {

@@ -53,6 +53,7 @@ Result<MemoryPeak> Exercise(Contestant& contestant, const MemoryTask& task, uint
   malloc_trim(0);  // what filling needed
   PITH_TRY(ResetPeak());
   PITH_TRY(contestant.Feed(prompt));
+  PITH_TRY(contestant.EndPrompt());
   for (const int32_t token : BenchTokens(kDecodeTokens, vocabulary)) {
     PITH_TRY(contestant.Feed({&token, 1}));
   }
@@ -71,11 +72,13 @@ Result<MemoryPeak> ExercisePith(const MemoryTask& task) {
   options.context = task.context + kDecodeTokens;
   options.num_threads = task.threads;
   options.chunk = task.chunk;
-  options.key_form = task.recipe.key_form;
-  options.value_form = task.recipe.value_form;
+  options.key_form = task.recipe.plan.storage.key_tail;
+  options.value_form = task.recipe.plan.storage.value_tail;
   PITH_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Create(options));
-  PithContestant contestant(engine.get());
-  return Exercise(contestant, task, engine->model().shape().vocabulary);
+  const bool full = task.engine == MemoryEngine::kPithFull;
+  const PlannedRun kv = full ? engine->NewSequence().kv : task.recipe;
+  PITH_ASSIGN(const auto contestant, PithContestant::Create(engine.get(), kv));
+  return Exercise(*contestant, task, engine->model().shape().vocabulary);
 }
 
 Result<ModelShape> ShapeOf(const std::string& path) {
@@ -91,8 +94,8 @@ Result<MemoryPeak> ExerciseLlama(const MemoryTask& task) {
   settings.chunk = task.chunk;
   settings.num_threads = task.threads;
   settings.flash_attention = task.engine == MemoryEngine::kLlamaFlash;
-  settings.key_type = LlamaCacheType(task.recipe.key_form);
-  settings.value_type = LlamaCacheType(task.recipe.value_form);
+  settings.key_type = LlamaCacheType(task.recipe.plan.storage.key_form());
+  settings.value_type = LlamaCacheType(task.recipe.plan.storage.value_form());
   PITH_ASSIGN(const std::unique_ptr<LlamaContestant> contestant,
               LlamaContestant::Create(*model, settings));
   return Exercise(*contestant, task, shape.vocabulary);
@@ -115,6 +118,8 @@ std::string_view MemoryEngineName(MemoryEngine engine) {
   switch (engine) {
     case MemoryEngine::kPith:
       return kPithName;
+    case MemoryEngine::kPithFull:
+      return kPithFullName;
     case MemoryEngine::kLlamaFlash:
       return LlamaName(true);
     case MemoryEngine::kLlamaPlain:
@@ -124,7 +129,8 @@ std::string_view MemoryEngineName(MemoryEngine engine) {
 }
 
 Result<MemoryPeak> MeasureMemoryHere(const MemoryTask& task) {
-  return task.engine == MemoryEngine::kPith ? ExercisePith(task) : ExerciseLlama(task);
+  const bool ours = task.engine == MemoryEngine::kPith || task.engine == MemoryEngine::kPithFull;
+  return ours ? ExercisePith(task) : ExerciseLlama(task);
 }
 
 std::string ToLine(const MemoryPeak& peak) {

@@ -11,11 +11,12 @@
 
 namespace pith {
 
-enum class MemoryEngine { kPith, kLlamaFlash, kLlamaPlain };
-inline constexpr MemoryEngine kMemoryEngines[] = {MemoryEngine::kPith, MemoryEngine::kLlamaFlash,
+enum class MemoryEngine { kPith, kPithFull, kLlamaFlash, kLlamaPlain };
+inline constexpr MemoryEngine kMemoryEngines[] = {MemoryEngine::kPith, MemoryEngine::kPithFull,
+                                                  MemoryEngine::kLlamaFlash,
                                                   MemoryEngine::kLlamaPlain};
-std::string_view MemoryEngineName(
-    MemoryEngine engine);  // "pith", "llama.cpp fa=on", "llama.cpp fa=off"
+// "pith", "pith full", "llama.cpp fa=on", "llama.cpp fa=off"
+std::string_view MemoryEngineName(MemoryEngine engine);
 
 // Bytes, from the system's figures.
 struct MemoryPeak {
@@ -27,14 +28,15 @@ struct MemoryPeak {
 struct MemoryTask {
   MemoryEngine engine = MemoryEngine::kPith;
   std::string model_path;
-  SpeedRecipe recipe;
+  PlannedRun recipe;
   uint32_t context = 0;
   int threads = 1;
   uint32_t chunk = 512;
 };
 
-// In this process: load, one chunk, then a synthetic context with one chunk at its end, then a few
-// decoded tokens. What the filling itself needs is left out of the peak.
+// In this process: load, one chunk, then a synthetic context with one chunk at its end, its
+// compression if the recipe has one, then a few decoded tokens. What the filling itself needs is
+// left out of the peak.
 Result<MemoryPeak> MeasureMemoryHere(const MemoryTask& task);
 
 // Runs this very program with `arguments`, which make it call MeasureMemoryHere and print the peak

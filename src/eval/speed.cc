@@ -69,8 +69,16 @@ class Run {
 
  private:
   Result<SpeedPoint> MeasurePoint(uint32_t context) {
-    PithContestant ours(engine_);
-    std::vector<Contestant*> contestants{&ours};
+    const Plan& plan = run_->recipe.plan;
+    const bool differs = !plan.keeps_all() || plan.storage.seals();
+    PITH_ASSIGN(const auto ours, PithContestant::Create(engine_, run_->recipe));
+    std::vector<Contestant*> contestants{ours.get()};
+    std::unique_ptr<PithContestant> full;
+    if (differs) {
+      const PlannedRun everything = engine_->NewSequence().kv;
+      PITH_ASSIGN(full, PithContestant::Create(engine_, everything, kPithFullName));
+      contestants.push_back(full.get());
+    }
     std::vector<std::unique_ptr<LlamaContestant>> peers;
     if (llama_ != nullptr) {
       for (const bool flash_attention : {true, false}) {
@@ -79,8 +87,10 @@ class Run {
         settings.chunk = options_.chunk;
         settings.num_threads = run_->threads;
         settings.flash_attention = flash_attention;
-        settings.key_type = LlamaCacheType(run_->recipe.key_form);
-        settings.value_type = LlamaCacheType(run_->recipe.value_form);
+        // libllama reads values with fewer bits through flash attention only.
+        if (!flash_attention && plan.storage.value_sealed != nullptr) continue;
+        settings.key_type = LlamaCacheType(run_->recipe.plan.storage.key_form());
+        settings.value_type = LlamaCacheType(run_->recipe.plan.storage.value_form());
         PITH_ASSIGN(peers.emplace_back(), LlamaContestant::Create(*llama_, settings));
         contestants.push_back(peers.back().get());
       }
@@ -101,9 +111,16 @@ class Run {
                   MeasureDecode(contestants, context, tokens, options_.repeats));
       point.decode = Compare(contestants, samples, 1);
     }
-    // The cache as a prompt leaves it.
-    PITH_TRY(ours.Fill(context));
-    point.cache = ours.Usage();
+    full.reset();  // its pages are none of ours
+    if (!plan.keeps_all()) {
+      Say(context, "compression");
+      PITH_ASSIGN(std::vector<double> samples,
+                  MeasureCompression(*ours, context, options_.repeats));
+      point.compress_ms = SpreadOf(std::move(samples));
+    } else {
+      PITH_TRY(ours->Fill(context));
+    }
+    point.cache = ours->Usage();
     point.cache_full_f16 = engine_->model().shape().CacheBytesPerTokenF16() * context;
     return point;
   }
@@ -128,7 +145,7 @@ class Run {
   void Say(uint32_t context, std::string_view what) const {
     if (!progress_) return;
     progress_(fmt::format("{} thread{}, {}, context {}: {}", run_->threads,
-                          run_->threads == 1 ? "" : "s", run_->recipe.text, context, what));
+                          run_->threads == 1 ? "" : "s", RunText(run_->recipe), context, what));
   }
 
   const SpeedOptions& options_;
@@ -159,28 +176,51 @@ Status FillDefaults(SpeedOptions* options, const ModelShape& shape) {
   if (options->threads.empty()) {
     options->threads = {static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
   }
-  if (options->recipes.empty()) options->recipes = {SpeedRecipe{"full"}};
+  if (options->recipes.empty()) {
+    PITH_ASSIGN(Plan full, ParseRecipe("full"));
+    options->recipes.push_back({std::move(full), std::nullopt});
+  }
   PITH_CHECK(options->repeats > 0 && options->decode_tokens > 0 && options->chunk > 0);
   return {};
 }
 
-EngineOptions EngineOptionsFor(const SpeedOptions& options, int threads,
-                               const SpeedRecipe& recipe) {
+EngineOptions EngineOptionsFor(const SpeedOptions& options, int threads, const Plan& plan) {
   EngineOptions engine;
   engine.model_path = options.model_path;
   engine.context = options.contexts.back() + options.decode_tokens;
   engine.num_threads = threads;
   engine.chunk = options.chunk;
-  engine.key_form = recipe.key_form;
-  engine.value_form = recipe.value_form;
+  engine.key_form = plan.storage.key_tail;
+  engine.value_form = plan.storage.value_tail;
   return engine;
 }
 
 }  // namespace
 
+std::string RunText(const PlannedRun& kv) {
+  return kv.plan.canonical + (kv.budget ? ", budget " + kv.budget->text : "");
+}
+
+Status CheckCanMeasure(const PlannedRun& kv) {
+  if (kv.plan.between_chunks()) {
+    return InputError("\"" + kv.plan.canonical +
+                          "\" compresses between chunks, and prompts are measured chunk by chunk",
+                      "--kv", "Name a recipe that compresses at the end of the prompt.");
+  }
+  if (kv.budget && kv.budget->kind == Budget::Kind::kBytes) {
+    return InputError("budgets in bytes are not measured yet", "budget \"" + kv.budget->text + "\"",
+                      "Give entries per head (512) or a share of the prompt (10%).");
+  }
+  return {};
+}
+
+const Timing* Comparison::Full() const {
+  return timings.size() > 1 && timings[1].contestant == kPithFullName ? &timings[1] : nullptr;
+}
+
 const Timing* Comparison::BestPeer() const {
   const Timing* best = nullptr;
-  for (size_t i = 1; i < timings.size(); ++i) {
+  for (size_t i = Full() != nullptr ? 2 : 1; i < timings.size(); ++i) {
     if (best == nullptr || timings[i].tokens_per_second > best->tokens_per_second) {
       best = &timings[i];
     }
@@ -192,6 +232,17 @@ std::optional<double> Comparison::Ratio() const {
   const Timing* peer = BestPeer();
   if (peer == nullptr) return std::nullopt;
   return timings.front().tokens_per_second / peer->tokens_per_second;
+}
+
+std::optional<double> Comparison::RatioToFull() const {
+  const Timing* full = Full();
+  if (full == nullptr) return std::nullopt;
+  return timings.front().tokens_per_second / full->tokens_per_second;
+}
+
+std::optional<double> SpeedPoint::CompressShare() const {
+  if (!compress_ms || !prefill) return std::nullopt;
+  return compress_ms->median / prefill->timings.front().ms.median;
 }
 
 Result<SpeedReport> MeasureSpeed(SpeedOptions options, const Progress& progress) {
@@ -207,15 +258,13 @@ Result<SpeedReport> MeasureSpeed(SpeedOptions options, const Progress& progress)
   std::unique_ptr<LlamaModel> llama;
   double llama_load_ms = 0;
   for (const int threads : options.threads) {
-    for (const SpeedRecipe& recipe : options.recipes) {
+    for (const PlannedRun& recipe : options.recipes) {
       SpeedRun run;
       run.threads = threads;
       run.recipe = recipe;
       PITH_ASSIGN(const std::unique_ptr<Engine> engine, Timed(&run.load_ms, [&] {
-                    return Engine::Create(EngineOptionsFor(options, threads, recipe));
+                    return Engine::Create(EngineOptionsFor(options, threads, recipe.plan));
                   }));
-      run.recipe.key_form = engine->options().key_form;
-      run.recipe.value_form = engine->options().value_form;
       report.model_hash = engine->model_hash();
       // Ours goes first: what its reader refuses must not reach libllama.
       const bool wanted = options.versus_llama && (options.prefill || options.decode);
@@ -225,8 +274,8 @@ Result<SpeedReport> MeasureSpeed(SpeedOptions options, const Progress& progress)
       }
       if (llama != nullptr) {
         run.llama_load_ms = llama_load_ms;
-        run.llama_key_type = ggml_type_name(LlamaCacheType(run.recipe.key_form));
-        run.llama_value_type = ggml_type_name(LlamaCacheType(run.recipe.value_form));
+        run.llama_key_type = ggml_type_name(LlamaCacheType(recipe.plan.storage.key_form()));
+        run.llama_value_type = ggml_type_name(LlamaCacheType(recipe.plan.storage.value_form()));
       }
       PITH_TRY(Run(options, llama.get(), engine.get(), &run, progress).Measure());
       report.runs.push_back(std::move(run));

@@ -15,19 +15,18 @@
 
 namespace pith {
 
-// A KV recipe as the engine is given it.
-struct SpeedRecipe {
-  std::string text;                // canonical
-  const Form* key_form = nullptr;  // nullptr: the engine's default
-  const Form* value_form = nullptr;
-};
+// Recipe and budget as people read them.
+std::string RunText(const PlannedRun& kv);
+
+// Refuses what cannot be measured chunk by chunk.
+Status CheckCanMeasure(const PlannedRun& kv);
 
 struct SpeedOptions {
   std::string model_path;
-  std::vector<uint32_t> contexts;  // tokens; empty: those of 128, 1024, 4096, 16384 that fit what
-                                   // the model was trained for
-  std::vector<int> threads;        // empty: all cores
-  std::vector<SpeedRecipe> recipes;
+  std::vector<uint32_t> contexts;   // tokens; empty: those of 128, 1024, 4096, 16384 that fit what
+                                    // the model was trained for
+  std::vector<int> threads;         // empty: all cores
+  std::vector<PlannedRun> recipes;  // empty: `full`
   bool versus_llama = false;
   bool prefill = true;
   bool decode = true;
@@ -58,20 +57,25 @@ struct Comparison {
   std::vector<uint32_t>
       depths;  // prefill from chunk times at these depths; empty: measured as a whole
 
+  const Timing* Full() const;           // our full cache; nullptr if the recipe is that already
   const Timing* BestPeer() const;       // nullptr without libllama
   std::optional<double> Ratio() const;  // our tokens per second over the best peer's
+  std::optional<double> RatioToFull() const;
 };
 
 struct SpeedPoint {
   uint32_t context = 0;
   std::optional<Comparison> prefill, decode;
-  CacheUsage cache;             // of ours, holding `context` tokens
-  uint64_t cache_full_f16 = 0;  // the full-precision reference, in bytes
+  std::optional<Spread> compress_ms;  // at the end of the prompt, if the recipe drops entries
+  CacheUsage cache;                   // of ours, as a prompt of `context` tokens leaves it
+  uint64_t cache_full_f16 = 0;        // the full-precision reference, in bytes
+
+  std::optional<double> CompressShare() const;  // of the time that reading the prompt takes
 };
 
 struct SpeedRun {
   int threads = 0;
-  SpeedRecipe recipe;                            // forms filled in
+  PlannedRun recipe;
   std::string llama_key_type, llama_value_type;  // empty without libllama
   double load_ms = 0;
   double llama_load_ms = 0;
@@ -97,6 +101,9 @@ using Samples = std::vector<std::vector<double>>;
 // Per token, over `tokens` steps of one token from `context` tokens on.
 Result<Samples> MeasureDecode(std::span<Contestant* const> contestants, uint32_t context,
                               std::span<const int32_t> tokens, uint32_t repeats);
+// Of what happens at the end of a prompt, [repeat].
+Result<std::vector<double>> MeasureCompression(Contestant& contestant, uint32_t context,
+                                               uint32_t repeats);
 // Whole prompts, chunk by chunk.
 Result<Samples> MeasurePrefill(std::span<Contestant* const> contestants,
                                std::span<const int32_t> tokens, uint32_t chunk, uint32_t repeats);

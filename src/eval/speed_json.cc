@@ -14,11 +14,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+Json ToJson(const Spread& ms) { return {{"min", ms.min}, {"median", ms.median}, {"max", ms.max}}; }
+
 Json ToJson(const Timing& timing, bool per_token) {
   return {{"engine", timing.contestant},
           {"tok_s", timing.tokens_per_second},
-          {per_token ? "ms_per_token" : "ms",
-           {{"min", timing.ms.min}, {"median", timing.ms.median}, {"max", timing.ms.max}}}};
+          {per_token ? "ms_per_token" : "ms", ToJson(timing.ms)}};
 }
 
 Json ToJson(const Comparison& comparison, bool per_token) {
@@ -39,6 +40,7 @@ Json ToJson(const Comparison& comparison, bool per_token) {
     json["best_peer"] = best->contestant;
     json["ratio"] = *comparison.Ratio();
   }
+  if (const auto ratio = comparison.RatioToFull()) json["ratio_to_full"] = *ratio;
   return json;
 }
 
@@ -46,22 +48,29 @@ Json ToJson(const SpeedPoint& point) {
   Json json{{"context", point.context}};
   if (point.prefill) {
     json["prefill"] = ToJson(*point.prefill, false);
-    json["ttft_ms"] = point.prefill->timings.front().ms.median;
+    const double compress_ms = point.compress_ms ? point.compress_ms->median : 0;
+    json["ttft_ms"] = point.prefill->timings.front().ms.median + compress_ms;
+  }
+  if (point.compress_ms) {
+    json["compress"] = {{"ms", ToJson(*point.compress_ms)}};
+    if (const auto share = point.CompressShare()) json["compress"]["share_of_prefill"] = *share;
   }
   if (point.decode) json["decode"] = ToJson(*point.decode, true);
   json["cache"] = {
       {"entries", point.cache.entries},         {"bytes", point.cache.logical},
       {"bytes_metadata", point.cache.metadata}, {"bytes_allocated", point.cache.allocated},
-      {"bytes_peak", point.cache.peak},         {"bytes_full_f16", point.cache_full_f16}};
+      {"bytes_peak", point.cache.held_peak},    {"bytes_full_f16", point.cache_full_f16}};
   return json;
 }
 
 Json ToJson(const SpeedRun& run) {
   Json json{{"threads", run.threads},
-            {"kv", run.recipe.text},
-            {"key_form", run.recipe.key_form->name},
-            {"value_form", run.recipe.value_form->name},
+            {"kv", run.recipe.plan.canonical},
+            {"budget", nullptr},
+            {"key_form", run.recipe.plan.storage.key_form()->name},
+            {"value_form", run.recipe.plan.storage.value_form()->name},
             {"load_ms", run.load_ms}};
+  if (run.recipe.budget) json["budget"] = run.recipe.budget->text;
   if (!run.llama_key_type.empty()) {
     json["llama"] = {{"key_type", run.llama_key_type},
                      {"value_type", run.llama_value_type},
@@ -85,6 +94,7 @@ Json ToJson(const MemoryComparison& memory) {
     json["best_peer"] = MemoryEngineName(best->first);
     json["ratio"] = *memory.Ratio();
   }
+  if (const auto ratio = memory.RatioToFull()) json["ratio_to_full"] = *ratio;
   return json;
 }
 
@@ -103,7 +113,7 @@ std::string CpuModel() {
 const std::pair<MemoryEngine, MemoryPeak>* MemoryComparison::BestPeer() const {
   const std::pair<MemoryEngine, MemoryPeak>* best = nullptr;
   for (const auto& entry : peaks) {
-    if (entry.first == MemoryEngine::kPith) continue;
+    if (entry.first == MemoryEngine::kPith || entry.first == MemoryEngine::kPithFull) continue;
     if (best == nullptr || entry.second.peak < best->second.peak) best = &entry;
   }
   return best;
@@ -113,6 +123,11 @@ std::optional<double> MemoryComparison::Ratio() const {
   const auto* best = BestPeer();
   if (best == nullptr) return std::nullopt;
   return static_cast<double>(peaks.front().second.peak) / static_cast<double>(best->second.peak);
+}
+
+std::optional<double> MemoryComparison::RatioToFull() const {
+  if (peaks.size() < 2 || peaks[1].first != MemoryEngine::kPithFull) return std::nullopt;
+  return static_cast<double>(peaks[0].second.peak) / static_cast<double>(peaks[1].second.peak);
 }
 
 Surroundings DescribeSurroundings(std::string_view pith_version) {

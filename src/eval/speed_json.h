@@ -16,8 +16,9 @@ struct MemoryComparison {
   std::vector<std::pair<MemoryEngine, MemoryPeak>> peaks;  // ours first
 
   const std::pair<MemoryEngine, MemoryPeak>* BestPeer()
-      const;                            // least peak; nullptr without libllama
-  std::optional<double> Ratio() const;  // our peak over the best peer's
+      const;                                  // least peak; nullptr without libllama
+  std::optional<double> Ratio() const;        // our peak over the best peer's
+  std::optional<double> RatioToFull() const;  // the same over that of our full cache
 };
 
 // What ran the measurement: processor, libraries, load of the machine.

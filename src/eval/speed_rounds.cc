@@ -71,7 +71,10 @@ std::vector<int32_t> BenchTokens(uint32_t count, uint32_t vocabulary) {
 
 Result<Samples> MeasureDecode(std::span<Contestant* const> contestants, uint32_t context,
                               std::span<const int32_t> tokens, uint32_t repeats) {
-  for (Contestant* contestant : contestants) PITH_TRY(contestant->Fill(context));
+  for (Contestant* contestant : contestants) {
+    PITH_TRY(contestant->Fill(context));
+    PITH_TRY(contestant->EndPrompt());
+  }
   Samples samples(contestants.size());
   for (uint32_t round = 0; round <= repeats; ++round) {
     PITH_TRY(TakeTurns(contestants.size(), round, [&](size_t who) -> Status {
@@ -79,6 +82,19 @@ Result<Samples> MeasureDecode(std::span<Contestant* const> contestants, uint32_t
       if (round > 0) samples[who].push_back(ms / static_cast<double>(tokens.size()));
       return contestants[who]->Rewind(context);
     }));
+  }
+  return samples;
+}
+
+Result<std::vector<double>> MeasureCompression(Contestant& contestant, uint32_t context,
+                                               uint32_t repeats) {
+  std::vector<double> samples;
+  for (uint32_t round = 0; round <= repeats; ++round) {
+    PITH_TRY(contestant.Fill(context));
+    PITH_TRY(WaitUntilIdle());
+    const auto begin = Clock::now();
+    PITH_TRY(contestant.EndPrompt());
+    if (round > 0) samples.push_back(MsSince(begin));
   }
   return samples;
 }

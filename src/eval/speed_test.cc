@@ -118,6 +118,10 @@ TEST(SyntheticRow, Numbers_AreExactInSixteenBitsAndDiffer) {
   EXPECT_EQ(row, other);
 }
 
+PlannedRun Planned(const std::string& recipe, const std::string& budget) {
+  return {ParseRecipe(recipe).value(), ParseBudget(budget).value()};
+}
+
 class SpeedWithModel : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -171,10 +175,10 @@ TEST_F(SpeedWithModel, Fill_BothEnginesAttendOverTheSameEntries) {
     ASSERT_NE(engine, nullptr);
     const auto llama = LlamaModel::Load(path_, engine->model().shape());
     ASSERT_TRUE(llama) << llama.error().Message();
-    PithContestant ours(engine.get());
-    const std::vector<float> mine = LogitsAfter(ours, kFill, tokens);
+    const auto ours = PithContestant::Create(engine.get(), engine->NewSequence().kv).value();
+    const std::vector<float> mine = LogitsAfter(*ours, kFill, tokens);
     // The measure can tell a wrong cache: half of the entries give other logits.
-    EXPECT_GT(Distance(mine, LogitsAfter(ours, kFill / 2, tokens)), 2e-2);
+    EXPECT_GT(Distance(mine, LogitsAfter(*ours, kFill / 2, tokens)), 2e-2);
     for (const bool flash_attention : {true, false}) {
       LlamaSettings settings;
       settings.context = 1024;
@@ -242,13 +246,69 @@ TEST_F(SpeedWithModel, MeasureMemoryHere_EveryEngine_GivesAPeakAboveWhatIsHeld) 
     MemoryTask task;
     task.engine = engine;
     task.model_path = path_;
-    task.recipe.text = "full";
+    task.recipe = Planned("snapkv", "64");
     task.context = 512;
     const auto peak = MeasureMemoryHere(task);
     ASSERT_TRUE(peak) << peak.error().Message();
     EXPECT_GT(peak->anonymous, 0u);
     EXPECT_GE(peak->peak, peak->anonymous);
   }
+}
+
+// Rounds start from the same cache, whether or not the recipe drops entries while it generates.
+TEST_F(SpeedWithModel, DroppingContestant_HoldsItsBudgetInEveryRound) {
+  const auto engine = MakeEngine(FindForm("f16"));
+  const auto tokens = BenchTokens(6, 512);
+  for (const char* recipe : {"snapkv", "h2o", "knorm"}) {
+    const auto ours = PithContestant::Create(engine.get(), Planned(recipe, "64")).value();
+    ASSERT_TRUE(ours->Fill(600));
+    EXPECT_EQ(ours->Usage().entries, 600u * 4);  // layers x KV heads
+    ASSERT_TRUE(ours->EndPrompt());
+    std::vector<float> first;
+    for (int round = 0; round < 3; ++round) {
+      EXPECT_EQ(ours->Usage().entries, 64u * 4) << recipe;
+      std::span<const float> logits;
+      for (const int32_t token : tokens) logits = ours->Feed({&token, 1}).value();
+      if (round == 0) first.assign(logits.begin(), logits.end());
+      EXPECT_TRUE(std::ranges::equal(logits, first)) << recipe;
+      ASSERT_TRUE(ours->Rewind(600));
+    }
+  }
+}
+
+TEST_F(SpeedWithModel, MeasureSpeed_RecipeThatDrops_IsComparedWithTheFullCache) {
+  SpeedOptions options;
+  options.model_path = path_;
+  options.contexts = {600};
+  options.threads = {1};
+  options.recipes = {Planned("snapkv", "64")};
+  options.decode_tokens = 4;
+  options.repeats = 1;
+  options.chunk = 128;
+  const auto report = MeasureSpeed(options);
+  ASSERT_TRUE(report) << report.error().Message();
+  const SpeedPoint& point = report->runs[0].points[0];
+  ASSERT_TRUE(point.prefill && point.decode && point.compress_ms);
+  for (const auto& comparison : {*point.prefill, *point.decode}) {
+    ASSERT_EQ(comparison.timings.size(), 2u);
+    EXPECT_EQ(comparison.timings[1].contestant, kPithFullName);
+    EXPECT_EQ(comparison.BestPeer(), nullptr);
+    EXPECT_DOUBLE_EQ(*comparison.RatioToFull(), comparison.timings[0].tokens_per_second /
+                                                    comparison.timings[1].tokens_per_second);
+  }
+  EXPECT_GT(point.compress_ms->min, 0);
+  EXPECT_EQ(point.cache.entries, 64u * 4);
+  EXPECT_GT(point.cache.held_peak, 4 * point.cache.held);
+  const auto json = nlohmann::json::parse(ToJson(*report, DescribeSurroundings("test"), {}).dump());
+  EXPECT_EQ(json["runs"][0]["budget"], "64");
+  EXPECT_GT(json["runs"][0]["points"][0]["compress"]["share_of_prefill"].get<double>(), 0);
+  EXPECT_GT(json["runs"][0]["points"][0]["decode"]["ratio_to_full"].get<double>(), 0);
+}
+
+TEST(CheckCanMeasure, ChunksAndBytes_AreRefused) {
+  EXPECT_TRUE(CheckCanMeasure(Planned("snapkv", "64")));
+  EXPECT_FALSE(CheckCanMeasure(Planned("score=streaming + when=chunks", "64")));
+  EXPECT_FALSE(CheckCanMeasure(Planned("snapkv", "1GiB")));
 }
 
 TEST(MeasureMemoryInChild, ChildThatPrintsNoPeak_IsAFailure) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "engine/sealing.h"
 
 namespace pith {
 namespace {
@@ -58,6 +59,9 @@ Status FillSequence(Sequence* sequence, uint32_t count) {
     }
     first += step;
     sequence->tokens.resize(first, 0);
+    if (sequence->kv.plan.keeps_all()) {
+      PITH_TRY(SealTails(sequence->kv.plan.storage, nullptr, sequence->cache));
+    }
   }
   return {};
 }

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "method/support.h"
 
@@ -14,35 +13,6 @@ constexpr ParameterInfo kParameters[] = {
      .max = 1,
      .meaning = "share of the budget that every head gets alike; 1: all heads get the same"},
 };
-
-struct Candidate {
-  float score;
-  uint32_t head, entry;
-};
-
-// Sorts before: the larger score, then the lower head, then the lower index.
-bool Before(const Candidate& a, const Candidate& b) {
-  if (a.score != b.score) return a.score > b.score;
-  return a.head != b.head ? a.head < b.head : a.entry < b.entry;
-}
-
-// How many of the layer's `count` best unprotected entries lie in each head.
-std::vector<uint64_t> CountBest(std::span<const std::vector<float>> scores, size_t count) {
-  std::vector<Candidate> all;
-  for (uint32_t h = 0; h < scores.size(); ++h) {
-    for (uint32_t j = 0; j < scores[h].size(); ++j) {
-      const float score = scores[h][j];
-      if (score == kProtected) continue;
-      all.push_back({std::isnan(score) ? -HUGE_VALF : score, h, j});
-    }
-  }
-  count = std::min(count, all.size());
-  std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count), all.end(),
-                   Before);
-  std::vector<uint64_t> best(scores.size());
-  for (size_t i = 0; i < count; ++i) ++best[all[i].head];
-  return best;
-}
 
 void AllocateLayer(std::span<const std::vector<float>> scores, uint64_t budget, double floor,
                    std::span<uint64_t> entries) {

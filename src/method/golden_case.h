@@ -33,13 +33,13 @@ class Golden : public testing::Test {
             queries_[g].push_back(static_cast<float>(2 * std::cos(0.5 * i + 0.9 * c + 0.4 * h)));
           }
         }
-        column_sums_[g].push_back(ColumnSums(g, h - g * kGroup));
+        column_sums_[g].push_back(BandSums(g, h - g * kGroup, kTokens));
       }
     }
   }
 
-  // In float64, from the whole matrix.
-  std::vector<float> ColumnSums(uint32_t g, uint32_t q) const {
+  // In float64, from the whole matrix: what entry j gets from the tokens i with i - j < width.
+  std::vector<float> BandSums(uint32_t g, uint32_t q, uint32_t width) const {
     std::vector<double> sums(kTokens);
     for (uint32_t i = 0; i < kTokens; ++i) {
       std::vector<double> p(i + 1);
@@ -51,7 +51,7 @@ class Golden : public testing::Test {
         }
         total += p[j] = std::exp(dot / 2);
       }
-      for (uint32_t j = 0; j <= i; ++j) sums[j] += p[j] / total;
+      for (uint32_t j = 0; j <= i; ++j) sums[j] += i - j < width ? p[j] / total : 0;
     }
     return {sums.begin(), sums.end()};
   }

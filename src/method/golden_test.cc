@@ -2,6 +2,7 @@
 // program in float64.
 #include "method/golden_case.h"
 
+#include "method/fastgen.h"
 #include "method/lagkv.h"
 #include "method/window_score.h"
 
@@ -11,7 +12,7 @@ namespace {
 using Indices = std::vector<uint32_t>;
 
 TEST_F(Golden, Streaming) {
-  const auto scores = Scores("streaming", 0, {Number(2)});
+  const auto scores = Scores("streaming", 0, {Number(2), Word("text")});
   ExpectProtected(scores, {0, 1});
   EXPECT_EQ(Kept(scores), (Indices{0, 1, 7, 8, 9, 10, 11}));
 }
@@ -26,6 +27,27 @@ TEST_F(Golden, H2o) {
   EXPECT_EQ(Kept(second), (Indices{0, 1, 4, 5, 9, 10, 11}));
   EXPECT_EQ(Kept(Scores("h2o", 0, {Number(0), Word("age")})), (Indices{0, 5, 6, 7, 8, 9, 10}));
   EXPECT_EQ(Kept(Scores("h2o", 1, {Number(0), Word("age")})), (Indices{0, 4, 5, 6, 8, 9, 10}));
+}
+
+TEST_F(Golden, FastGenRecovery) {
+  std::array<TokenKind, kTokens> kinds{};
+  kinds[0] = TokenKind::kSpecial;
+  kinds[5] = kinds[9] = TokenKind::kPunctuation;
+  const double expected[][4] = {{.1633, .3152, .9389, 1}, {.1733, .3231, .9216, 1}};
+  for (uint32_t q = 0; q < kGroup; ++q) {  // both of the first KV head
+    HeadInput head = Head(0);
+    head.group = 1;
+    head.column_sums = head.column_sums.subspan(q, 1);
+    head.token_kinds = kinds;
+    head.band_width = 4;
+    const std::vector<float> band[] = {BandSums(0, q, 4)};
+    head.band_sums = band;
+    const auto cheapest = CheapestPolicies(head, {.sinks = 0, .frequent = 0, .local = 4});
+    EXPECT_NEAR(Recovery(head, cheapest, FastGenPolicy::kSpecial), expected[q][0], 5.1e-5);
+    EXPECT_NEAR(Recovery(head, cheapest, FastGenPolicy::kPunctuation), expected[q][1], 5.1e-5);
+    EXPECT_NEAR(Recovery(head, cheapest, FastGenPolicy::kLocal), expected[q][2], 5.1e-5);
+    EXPECT_EQ(Recovery(head, cheapest, FastGenPolicy::kFull), expected[q][3]);
+  }
 }
 
 TEST_F(Golden, Tova) {

@@ -26,12 +26,7 @@ uint64_t NumRecent(Parameters p, uint64_t budget) {
 }
 
 void Score(const HeadInput& head, Parameters p, std::span<float> scores) {
-  ScoreByColumnSums(head, scores);
-  if (p[1].word == "age") {
-    for (size_t j = 0; j < scores.size(); ++j) {
-      scores[j] /= static_cast<float>(head.length - head.positions[j]);
-    }
-  }
+  p[1].word == "age" ? ScoreByMeanAttention(head, scores) : ScoreByColumnSums(head, scores);
   Protect(head, 0, NumRecent(p, head.budget), scores);
 }
 
@@ -43,6 +38,13 @@ void ScoreByColumnSums(const HeadInput& head, std::span<float> scores) {
     for (size_t j = 0; j < scores.size(); ++j) scores[j] += sums[j];
   }
   for (float& s : scores) s /= static_cast<float>(head.group);
+}
+
+void ScoreByMeanAttention(const HeadInput& head, std::span<float> scores) {
+  ScoreByColumnSums(head, scores);
+  for (size_t j = 0; j < scores.size(); ++j) {
+    scores[j] /= static_cast<float>(head.length - head.positions[j]);
+  }
 }
 
 const MethodInfo& H2oMethod() {

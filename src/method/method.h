@@ -50,7 +50,11 @@ struct Part {
   // kScore
   uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
   ScoreFunction score = nullptr;
+  // How many of a head's first entries, none of which it ever drops, move up behind what is dropped
+  // after them: their keys turn to the positions just before the next entry's. nullptr: none.
+  uint32_t (*num_moved)(Parameters) = nullptr;
   // kAlloc
+  std::string_view goes_with;  // the one score that it understands; empty: any
   AllocFunction allocate = nullptr;
   bool ragged = false;       // heads of one layer may get different numbers of entries
   bool takes_budget = true;  // else it decides by itself how many entries each head keeps

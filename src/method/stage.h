@@ -31,7 +31,9 @@ struct Needs {
   bool keys = false, values = false;
   bool output_norms = false;  // how much a value moves the output of its layer
   bool token_kinds = false;   // which entries are special tokens or punctuation
-  bool replay = false;        // the attention that each entry gets when the text is repeated
+  uint32_t replay = 0;        // the attention that each entry gets when the text is repeated, in
+                              // pieces of so many tokens,
+  uint32_t replay_sinks = 0;  // but for its first tokens, which every piece sees
   ProfileSections profile = 0;
 
   bool queries() const { return window > 0 || column_sums || band > 0 || query_moments; }
@@ -64,6 +66,8 @@ struct HeadInput {
   std::span<const std::vector<float>> column_sums;  // [group][n]; needs.column_sums
 
   // needs.band: what the query of token i gave to the entry at j, summed over i - j < band_width.
+  // The width is the share of the text up to the end of the prompt; if several prompts were read,
+  // each token counted with that of its own, and this is the last.
   std::span<const std::vector<float>> band_sums;  // [group][n]
   int32_t band_width = 0;
 

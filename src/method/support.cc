@@ -10,9 +10,11 @@
 namespace pith {
 namespace {
 
+float Comparable(float score) { return std::isnan(score) ? -HUGE_VALF : score; }
+
 // Sorts before: larger first, NaN last, then the lower index.
 bool Before(std::span<const float> scores, uint32_t a, uint32_t b) {
-  const auto value = [&](uint32_t i) { return std::isnan(scores[i]) ? -HUGE_VALF : scores[i]; };
+  const auto value = [&](uint32_t i) { return Comparable(scores[i]); };
   return value(a) != value(b) ? value(a) > value(b) : a < b;
 }
 
@@ -115,6 +117,38 @@ std::vector<uint64_t> LargestRemainder(std::span<const double> shares) {
   });
   for (size_t i = 0; given < total; ++i, ++given) ++whole[order[i % order.size()]];
   return whole;
+}
+
+std::vector<uint64_t> CountBest(std::span<const std::vector<float>> scores, size_t count) {
+  std::vector<float> all;
+  for (const std::vector<float>& head : scores) {
+    for (const float score : head) {
+      if (score != kProtected) all.push_back(Comparable(score));
+    }
+  }
+  std::vector<uint64_t> best(scores.size());
+  size_t left = std::min(count, all.size());
+  if (left == 0) return best;
+  const auto last = all.begin() + static_cast<std::ptrdiff_t>(left - 1);
+  std::nth_element(all.begin(), last, all.end(), std::greater());
+  const float least = *last;
+  const auto take = [&](auto wanted) {
+    for (size_t h = 0; h < scores.size(); ++h) {
+      for (const float score : scores[h]) {
+        if (left == 0 || score == kProtected || !wanted(Comparable(score))) continue;
+        ++best[h];
+        --left;
+      }
+    }
+  };
+  take([&](float score) { return score > least; });
+  take([&](float score) { return score == least; });
+  return best;
+}
+
+uint64_t CeilShare(double share, uint64_t count) {
+  // A share such as 0.1 of 30 must not gain an entry from rounding.
+  return static_cast<uint64_t>(std::ceil(share * static_cast<double>(count) - 1e-6));
 }
 
 size_t CountProtected(std::span<const float> scores) {

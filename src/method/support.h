@@ -60,6 +60,13 @@ std::vector<uint32_t> TopIndices(std::span<const float> scores, size_t count);
 // largest remainders are rounded up, of equal ones the lower index first.
 std::vector<uint64_t> LargestRemainder(std::span<const double> shares);
 
+// How many of the `count` best entries of all heads together lie in each of them. Protected entries
+// are left out; of equal scores the lower head, then the lower index comes first.
+std::vector<uint64_t> CountBest(std::span<const std::vector<float>> scores, size_t count);
+
+// That share of `count`, rounded up.
+uint64_t CeilShare(double share, uint64_t count);
+
 size_t CountProtected(std::span<const float> scores);
 
 }  // namespace pith

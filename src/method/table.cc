@@ -29,7 +29,9 @@
   ROW(AdaKvMethod)        \
   ROW(HeadKvMethod)       \
   ROW(DuoMethod)          \
-  ROW(RazorMethod)
+  ROW(RazorMethod)        \
+  ROW(KvZipMethod)        \
+  ROW(FastGenMethod)
 // clang-format on
 
 namespace pith {
@@ -82,7 +84,8 @@ void Needs::Add(const Needs& other) {
   values |= other.values;
   output_norms |= other.output_norms;
   token_kinds |= other.token_kinds;
-  replay |= other.replay;
+  replay = std::max(replay, other.replay);
+  replay_sinks = std::max(replay_sinks, other.replay_sinks);
   profile |= other.profile;
 }
 

@@ -21,5 +21,7 @@ void ScoreByWindow(const HeadInput& head, const WindowScore& how, std::span<floa
 
 // H2O: the mean over the group of the attention that each entry got so far.
 void ScoreByColumnSums(const HeadInput& head, std::span<float> scores);
+// The same per token that could see the entry.
+void ScoreByMeanAttention(const HeadInput& head, std::span<float> scores);
 
 }  // namespace pith

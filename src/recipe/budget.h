@@ -38,6 +38,9 @@ struct PlannedRun {
   Plan plan;
   std::optional<Budget> budget;
 };
+inline bool InBytes(const PlannedRun& run) {
+  return run.budget && run.budget->kind == Budget::Kind::kBytes;
+}
 Result<std::vector<PlannedRun>> PlanRuns(std::span<const Plan> plans,
                                          std::span<const Budget> budgets);
 

@@ -77,14 +77,18 @@ std::string CanonicalText(const Plan& plan) {
   const auto preset = std::ranges::find_if(
       AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
   std::string text = preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
-  if (plan.key_form != plan.value_form) {
-    return text +
-           fmt::format(" + store=mixed(k={},v={})", plan.key_form->name, plan.value_form->name);
-  }
-  if (plan.key_form->name != kDefaultForm) {
-    return text + fmt::format(" + store={}", plan.key_form->name);
-  }
+  if (!plan.store_text.empty()) text += fmt::format(" + store={}", plan.store_text);
   return text;
+}
+
+std::string CanonicalStore(const StoreInfo& store, Parameters values) {
+  const Storage storage = store.make(values);
+  if (!storage.seals() && storage.key_tail == storage.value_tail) {
+    const std::string_view name = storage.key_tail->name;
+    return std::string(name == kDefaultStore ? "" : name);
+  }
+  const StoreInfo& base = store.base.empty() ? store : *FindStore(store.base);
+  return Written(base.name, base.parameters, values);
 }
 
 }  // namespace pith

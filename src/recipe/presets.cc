@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "codec/codec.h"
 #include "recipe/parameters.h"
 #include "recipe/syntax.h"
 
@@ -35,26 +34,6 @@ Preset FromRecipe(const MethodInfo& method) {
   return preset;
 }
 
-// `store=mixed(k=..,v=..)`: keys and values in different forms.
-Preset Mixed() {
-  static const std::vector<std::string_view> names = [] {
-    std::vector<std::string_view> all;
-    for (const Form* form : Forms()) all.push_back(form->name);
-    return all;
-  }();
-  const auto form = [](std::string_view name, std::string_view meaning) {
-    return ParameterInfo{.name = name,
-                         .type = ParameterType::kWord,
-                         .default_value = kDefaultForm,
-                         .words = names,
-                         .meaning = meaning};
-  };
-  return {.name = kMixed,
-          .summary = "keys and values in different forms",
-          .stages = {Stage::kStore},
-          .parameters = {form("k", "the form of the keys"), form("v", "the form of the values")}};
-}
-
 }  // namespace
 
 std::span<const Preset> AllPresets() {
@@ -63,10 +42,13 @@ std::span<const Preset> AllPresets() {
     for (const MethodInfo* method : Methods()) {
       if (!method->recipe.empty()) all.push_back(FromRecipe(*method));
     }
-    for (const Form* form : Forms()) {
-      all.push_back({.name = form->name, .summary = form->summary, .stages = {Stage::kStore}});
+    for (const StoreInfo& store : Stores()) {
+      all.push_back({.name = store.name,
+                     .summary = store.summary,
+                     .store = &store,
+                     .stages = {Stage::kStore},
+                     .parameters = {store.parameters.begin(), store.parameters.end()}});
     }
-    all.push_back(Mixed());
     return all;
   }();
   return presets;

@@ -8,14 +8,12 @@
 
 namespace pith {
 
-inline constexpr std::string_view kMixed = "mixed";
-inline constexpr std::string_view kDefaultForm = "f16";
-
-// A preset of parts, or one of the store stage (then without parts: its name is a form or kMixed).
+// A preset of parts, or one of the store stage (then without parts).
 struct Preset {
   std::string_view name;
   std::string_view summary;
   std::vector<const Part*> parts;  // in the order of their stages
+  const StoreInfo* store = nullptr;
   std::vector<Stage> stages;
   std::vector<ParameterInfo> parameters;  // those of all parts, with the preset's defaults
 

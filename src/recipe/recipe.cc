@@ -20,11 +20,12 @@ struct Choice {
   std::string_view name;
   size_t offset = 0;
   PartUse use;
-  const Form *key_form = nullptr, *value_form = nullptr;
+  Storage storage;
+  std::string store_text;
 };
 
 // Defaults of the stages that may be left out.
-constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt", kDefaultForm};
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt", kDefaultStore};
 
 PartUse WithDefaults(Stage stage, std::string_view name) {
   const Part* part = FindPart(stage, name);
@@ -58,8 +59,8 @@ class Resolver {
       plan.select = WithDefaults(Stage::kSelect, "full");
     }
     const auto& store = At(Stage::kStore);
-    plan.key_form = store ? store->key_form : FindForm(kDefaultForm);
-    plan.value_form = store ? store->value_form : FindForm(kDefaultForm);
+    plan.storage = store ? store->storage : FindStore(kDefaultStore)->make({});
+    if (store) plan.store_text = store->store_text;
     plan.canonical = CanonicalText(plan);
     return plan;
   }
@@ -91,11 +92,16 @@ class Resolver {
     const Preset* preset = FindPreset(item.name.text);
     if (preset == nullptr || !preset->parts.empty()) return CannotFollow(item.name, *stage);
     PITH_ASSIGN(const auto values, CheckParameters(source_, item, preset->parameters));
-    const bool mixed = preset->name == kMixed;
+    const StoreInfo& info = *preset->store;
+    if (info.problem != nullptr && !info.problem(values).empty()) {
+      return source_.Bad(item.name.offset,
+                         fmt::format("{}: {}", Quote(item.name.text), info.problem(values)),
+                         "Change one of them.");
+    }
     return Set(Stage::kStore, {.name = preset->name,
                                .offset = item.name.offset,
-                               .key_form = FindForm(mixed ? values[0].word : preset->name),
-                               .value_form = FindForm(mixed ? values[1].word : preset->name)});
+                               .storage = info.make(values),
+                               .store_text = CanonicalStore(info, values)});
   }
 
   // Stages that say nothing without each other, or cannot go together.
@@ -119,7 +125,28 @@ class Resolver {
                            "Add one, for instance score=snapkv.");
       }
     }
+    const auto& score = At(Stage::kScore);
+    const auto& store = At(Stage::kStore);
+    if (score && store && store->storage.key_sealed != nullptr &&
+        score->use.part->num_moved != nullptr &&
+        score->use.part->num_moved(score->use.values) > 0) {
+      return source_.Bad(
+          score->offset,
+          fmt::format("\"{}\" turns keys to other positions, and keys that are stored "
+                      "in {} cannot be changed any more",
+                      score->name, store->name),
+          "Use positions=text, or store the keys in f16.");
+    }
     const auto& alloc = At(Stage::kAlloc);
+    if (alloc && !alloc->use.part->goes_with.empty() &&
+        alloc->use.part->goes_with != At(Stage::kScore)->use.part->name) {
+      return source_.Bad(alloc->offset,
+                         fmt::format("alloc={} goes by what score={} says of each entry, and the "
+                                     "recipe has score={}",
+                                     alloc->use.part->name, alloc->use.part->goes_with,
+                                     At(Stage::kScore)->use.part->name),
+                         "Leave one of them out.");
+    }
     if (alloc && alloc->use.part->ragged && select && select->use.part->shared) {
       return source_.Bad(
           select->offset,
@@ -214,6 +241,11 @@ uint64_t Plan::num_protected(uint64_t budget) const {
 }
 
 bool Plan::compensates() const { return !keeps_all() && alloc.part->compensates; }
+
+uint32_t Plan::num_moved() const {
+  if (keeps_all() || score.part->num_moved == nullptr) return 0;
+  return score.part->num_moved(score.values);
+}
 
 bool Plan::between_chunks() const { return !keeps_all() && when.part->between_chunks; }
 

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "codec/codec.h"
 #include "method/method.h"
+#include "recipe/store.h"
 
 namespace pith {
 
@@ -23,14 +24,15 @@ struct PartUse {
 struct Plan {
   std::string canonical;  // parses to the same plan; the same for every way of writing it
   PartUse score, alloc, select, when;  // only `select` if every entry stays
-  const Form* key_form = nullptr;
-  const Form* value_form = nullptr;
+  Storage storage;
+  std::string store_text;  // as in `canonical`, without "store="; empty for the default
 
   bool keeps_all() const { return select.part->select == nullptr; }
   Needs needs() const;                            // nothing if it keeps all
   uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
   bool takes_budget() const;         // keeps_all() does not, and some ways of sharing it out do not
   bool compensates() const;          // dropped entries are folded into one
+  uint32_t num_moved() const;        // first entries that change their positions (Part::num_moved)
   bool between_chunks() const;       // compressed between the chunks of a prompt
   uint32_t decode_interval() const;  // 0: not after a number of tokens
   double decode_drop() const;        // 0: not when the budget is exceeded
@@ -39,8 +41,8 @@ struct Plan {
 // `text` is a recipe, or "@file" for one in a file. Errors are input errors that give the position.
 Result<Plan> ParseRecipe(std::string_view text);
 
-// What a recipe may name by itself: methods, every form, and `mixed`. Parts are in the methods'
-// table.
+// What a recipe may name by itself: methods, and the ways to store (store.h). Parts are in the
+// methods' table.
 struct PresetInfo {
   std::string_view name;
   std::span<const Stage> stages;              // that it sets

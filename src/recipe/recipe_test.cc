@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/rng.h"
+#include "codec/kivi.h"
 #include "recipe/parameters.h"
 #include "recipe/syntax.h"
 
@@ -35,14 +36,16 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"store=f32+full", "full + store=f32"},
       {" bf16 + select = full ", "full + store=bf16"},
       {"mixed(k=f32,v=f32)", "full + store=f32"},
-      {"store=mixed(k=f32,v=f16)", "full + store=mixed(k=f32,v=f16)"},
-      {"store=mixed( v = bf16 )", "full + store=mixed(k=f16,v=bf16)"},
+      {"store=mixed(k=f32,v=f16)", "full + store=mixed(k=f32)"},
+      {"store=mixed( v = bf16 )", "full + store=mixed(v=bf16)"},
       {"snapkv", "snapkv"},
       {"score=snapkv", "snapkv"},
       {"score=snapkv + alloc=uniform + select=top + when=prompt", "snapkv"},
       {"score=snapkv(window=32,kernel=7)", "snapkv"},
       {"snapkv(kernel=5,window=64)", "snapkv(window=64,kernel=5)"},
       {"snapkv + alloc=ada", "adakv(first=pool)"},
+      {"score=kvzip + alloc=global", "kvzip"},
+      {"score=fastgen + when=decode + alloc=fastgen", "fastgen"},
       {"adakv(floor=20%)", "adakv"},
       {"adakv(window=16,floor=0.5)", "adakv(window=16,floor=0.5)"},
       {"score=snapkv(window=8) + alloc=pyramid(beta=10)", "pyramidkv(beta=10)"},
@@ -64,19 +67,32 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
     EXPECT_EQ(again->canonical, canonical);
     EXPECT_EQ(again->select.part, plan->select.part);
     EXPECT_EQ(again->score.part, plan->score.part);
-    EXPECT_EQ(again->key_form, plan->key_form);
-    EXPECT_EQ(again->value_form, plan->value_form);
+    EXPECT_EQ(again->storage, plan->storage);
   }
 }
 
 TEST(Recipe, Plan_NamesTheForms) {
   const Plan plan = ParseRecipe("mixed(k=f32,v=bf16)").value();
   EXPECT_TRUE(plan.keeps_all());
-  EXPECT_EQ(plan.key_form->name, "f32");
-  EXPECT_EQ(plan.value_form->name, "bf16");
+  EXPECT_EQ(plan.storage.key_tail->name, "f32");
+  EXPECT_EQ(plan.storage.value_tail->name, "bf16");
   const Plan usual = ParseRecipe("full").value();
-  EXPECT_EQ(usual.key_form->name, "f16");
-  EXPECT_EQ(usual.value_form->name, "f16");
+  EXPECT_EQ(usual.storage.key_tail->name, "f16");
+  EXPECT_EQ(usual.storage.value_tail->name, "f16");
+}
+
+TEST(Recipe, SealedForms_HaveATailAndAResidual) {
+  const auto storage_of = [](std::string_view text) { return ParseRecipe(text).value().storage; };
+  const Form* f16 = FindForm(FormId::kF16);
+  EXPECT_EQ(storage_of("q4_0(residual=0)"),
+            (Storage{f16, f16, FindForm(FormId::kQ4_0), FindForm(FormId::kQ4_0), 0}));
+  EXPECT_EQ(storage_of("kivi"), (Storage{f16, f16, FindKivi(4, 32), FindKivi(4, 32), 128}));
+  EXPECT_EQ(storage_of("kivi(bits=8,values=2,group=64,residual=64)"),
+            (Storage{f16, f16, FindKivi(8, 64), FindKivi(2, 64), 64}));
+  EXPECT_EQ(storage_of("mixed(k=kivi4,v=f32)"),
+            (Storage{f16, FindForm(FormId::kF32), FindKivi(4, 32), nullptr, 32}));
+  EXPECT_EQ(ParseRecipe("kivi4(residual=64)").value().canonical, "full + store=kivi(residual=64)");
+  EXPECT_EQ(ParseRecipe("snapkv + kivi2").value().canonical, "snapkv + store=kivi(bits=2)");
 }
 
 TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
@@ -107,6 +123,9 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"snapkv + tova", "the stage \"score\" is set twice, by \"snapkv\" and by \"tova\""},
       {"full + score=knorm",
        "\"full\" keeps every entry, so that score=knorm has nothing to decide (recipe, column 14)"},
+      {"snapkv + alloc=fastgen",
+       "alloc=fastgen goes by what score=fastgen says of each entry, and the recipe has "
+       "score=snapkv (recipe, column 16). Leave one of them out."},
       {"alloc=ada", "alloc=ada needs a score, and the recipe has none (recipe, column 7). Add one"},
       {"when=chunks + f32", "when=chunks needs a score"},
       {"adakv + select=layer",
@@ -124,7 +143,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "There are: score, alloc, select, when, store."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
-       "f32, f16, bf16, q8_0, q4_0, mixed."},
+       "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, mixed."},
       {"select=f16",
        "nothing named \"f16\" can follow select= (recipe, column 8). There are: full, top, layer, "
        "chunks, critical."},
@@ -137,7 +156,10 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"mixed(k=f16,k=f32)", "the parameter \"k\" is given twice (recipe, column 13)"},
       {"mixed(k=7)",
        "the parameter \"k\" cannot be \"7\" (recipe, column 9). It must be one of "
-       "f32, f16, bf16, q8_0, q4_0."},
+       "f32, f16, bf16, q8_0, q4_0, kivi8, kivi4, kivi2."},
+      {"kivi(group=64,residual=32)",
+       "\"kivi\": residual must be a multiple of group (recipe, column 1)"},
+      {"mixed(v=kivi2,residual=7)", "\"mixed\": residual must be a multiple of 32"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},
   };
@@ -154,7 +176,7 @@ TEST(Recipe, File_SameTextWithLinesAndComments) {
   write("# our usual one\nfull   # keep everything\n  + store=mixed(k=f32,\n      v=f16)\n");
   const auto plan = ParseRecipe("@" + path);
   ASSERT_TRUE(plan.has_value()) << plan.error().Message();
-  EXPECT_EQ(plan->canonical, "full + store=mixed(k=f32,v=f16)");
+  EXPECT_EQ(plan->canonical, "full + store=mixed(k=f32)");
   write("full\n+ f17");
   EXPECT_NE(ErrorOf(ParseRecipe("@" + path)).find(path + ", line 2, column 3"), std::string::npos);
   write("@another");

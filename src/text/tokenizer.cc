@@ -237,6 +237,10 @@ bool Tokenizer::IsEndOfGeneration(int32_t token) const {
   return token != impl_->assumed_eos || llama_vocab_is_control(impl_->vocab, token);
 }
 
+bool Tokenizer::IsControl(int32_t token) const {
+  return llama_vocab_is_control(impl_->vocab, token) || IsEndOfGeneration(token);
+}
+
 int32_t Tokenizer::bos() const { return impl_->bos; }
 int32_t Tokenizer::eos() const { return impl_->eos; }
 bool Tokenizer::has_chat_template() const { return !impl_->chat_template.empty(); }
@@ -275,6 +279,18 @@ Result<std::string> Tokenizer::ApplyChatTemplate(std::span<const ChatMessage> me
   }
   text.resize(static_cast<size_t>(size));
   return text;
+}
+
+Result<TemplateParts> Tokenizer::UserTurn() const {
+  constexpr std::string_view kMessage = "\xEE\x80\x80";  // U+E000, private use
+  const ChatMessage message{"user", std::string(kMessage)};
+  PITH_ASSIGN(const std::string text, ApplyChatTemplate({&message, 1}, true));
+  const size_t at = text.find(kMessage);
+  if (at == std::string::npos) {
+    return InputError("the chat template does not repeat the user's message", impl_->path,
+                      "Give the prompt raw with --raw.");
+  }
+  return TemplateParts{text.substr(0, at), text.substr(at + kMessage.size())};
 }
 
 }  // namespace pith

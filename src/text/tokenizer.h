@@ -19,6 +19,12 @@ struct ChatMessage {
   std::string content;
 };
 
+// What a chat template puts around a user's message: its turn before, and after it the end of the
+// turn and the beginning of the answer.
+struct TemplateParts {
+  std::string before, after;
+};
+
 class Tokenizer {
  public:
   static Result<std::unique_ptr<Tokenizer>> Load(const GgufFile& file);
@@ -37,7 +43,8 @@ class Tokenizer {
   std::string Piece(int32_t token, bool special = false) const;
 
   bool IsEndOfGeneration(int32_t token) const;
-  int32_t bos() const;  // -1 if the model has none
+  bool IsControl(int32_t token) const;  // not text: a mark of the model's own, such as BOS
+  int32_t bos() const;                  // -1 if the model has none
   int32_t eos() const;
 
   // The model's chat template over `messages`, ready for Tokenize(..., parse_special = true). An
@@ -46,6 +53,8 @@ class Tokenizer {
   Result<std::string> ApplyChatTemplate(std::span<const ChatMessage> messages,
                                         bool add_generation_prompt) const;
   bool has_chat_template() const;
+  // Of a single message. An input error as above, or if the template does not repeat the message.
+  Result<TemplateParts> UserTurn() const;
 
  private:
   Tokenizer();

@@ -563,6 +563,23 @@ class Pages(Case):
         self.refused("inspect", "-f", "/no/such/text", says="/no/such/text")
         self.refused("inspect", "-m", "/no/such/model", "-f", text, "--kv", "snapkv", says="needs a budget")
 
+    def test_bench_compares_with_the_full_cache(self):
+        command = ["bench", "-m", NANO, "--ctx", "512", "-t", "1", "-n", "2", "--repeats", "1", "--kv", "snapkv"]
+        done = self.json(*command, "--kv-budget", "64")
+        point = done["runs"][0]["points"][0]
+        for what in ("prefill", "decode"):
+            self.assertEqual([engine["engine"] for engine in point[what]["engines"]], ["pith", "pith full"])
+            self.assertGreater(point[what]["ratio_to_full"], 0)
+        self.assertGreater(point["compress"]["share_of_prefill"], 0)
+        self.assertEqual(point["cache"]["entries"], 16 * 64)
+        self.assertGreater(point["cache"]["bytes_peak"], 4 * point["cache"]["bytes"])
+        self.assertEqual([engine["engine"] for engine in done["memory"][0]["engines"]], ["pith", "pith full"])
+        self.assertRegex(self.succeeds(*command, "--kv-budget", "64"), r"to full\n[^$]*compress  +512  pith ")
+        self.refused(*command, says="needs a budget")
+        self.refused(*command, "--kv-budget", "64", "--kv", "snapkv", says="given twice")
+        self.refused(*command, "--kv-budget", "1GiB", says="bytes")
+        self.refused(*command[:-1], "score=streaming + when=chunks", "--kv-budget", "64", says="chunk by chunk")
+
     def test_methods(self):
         names = [entry["name"] for entry in self.json("methods")["names"]]
         for name in ("full", "f32", "f16", "bf16"):

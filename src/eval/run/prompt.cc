@@ -8,7 +8,6 @@ namespace pith {
 namespace {
 
 // Stands for the user's message while the template is taken apart; no text has it.
-constexpr const char* kMessage = "\xEE\x80\x80";  // U+E000, private use
 
 Status Append(const Tokenizer& tokenizer, std::string_view text, bool add_special,
               bool parse_special, std::vector<int32_t>* tokens) {
@@ -46,14 +45,9 @@ TemplateParts NoTemplate() { return {"", "\n"}; }
 
 Result<TemplateParts> ChatTemplateParts(const Tokenizer& tokenizer) {
   if (!tokenizer.has_chat_template()) return NoTemplate();
-  const ChatMessage message{"user", kMessage};
-  PITH_ASSIGN(const std::string text, tokenizer.ApplyChatTemplate({&message, 1}, true));
-  const size_t at = text.find(kMessage);
-  if (at == std::string::npos) {
-    return InputError("the chat template does not repeat the user's message", "model file",
-                      "Use --no-template to feed the text as it stands.");
-  }
-  return TemplateParts{text.substr(0, at), text.substr(at + std::string_view(kMessage).size())};
+  auto parts = tokenizer.UserTurn();
+  if (!parts) parts.error().hint = "Use --no-template to feed the text as it stands.";
+  return parts;
 }
 
 Result<uint32_t> TemplateTokens(const Tokenizer& tokenizer, const TemplateParts& parts) {

@@ -23,10 +23,6 @@ struct EvalPrompt {
 // Whether the item asks for the likelihood of a text instead of an answer.
 bool AsksLikelihood(const Item& item);
 
-// The parts that a chat template puts around a user's message.
-struct TemplateParts {
-  std::string before, after;
-};
 // Around an item of the kind "fed as it stands": nothing before, a line end after.
 TemplateParts NoTemplate();
 // Input error if the model has a template that libllama does not know; NoTemplate() if it has none.

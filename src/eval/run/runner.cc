@@ -136,7 +136,8 @@ Result<EvalRunner> EvalRunner::Create(Engine* engine, EvalSettings settings) {
   const std::vector<PlannedRun>& recipes = runner.settings_.recipes;
   for (size_t i = 0; i < recipes.size(); ++i) {
     const auto group = std::ranges::find_if(runner.groups_, [&](const auto& members) {
-      return SharesPrefill(recipes[members.front()], recipes[i]);
+      return std::ranges::all_of(
+          members, [&](size_t member) { return SharesPrefill(recipes[member], recipes[i]); });
     });
     if (group == runner.groups_.end()) {
       runner.groups_.push_back({i});
@@ -238,7 +239,7 @@ Status EvalRunner::RunRecipe(size_t recipe, const Sequence& context, const Readi
         kept.tokens_to_come, question.prompt.rest.size() + uint64_t{question.item.max_new_tokens});
   }
   const auto begin = Clock::now();
-  PITH_TRY(engine_->Compress(kept));
+  PITH_TRY(engine_->Compress(kept, nullptr, [this](size_t, size_t) { return !Interrupted(); }));
   reading.compress_ms = MsSince(begin);
   reading.cache = DescribeContext(*engine_, kept);
   for (Question& question : questions) {

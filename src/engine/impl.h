@@ -1,0 +1,67 @@
+// What engine.cc (models, steps) and keep.cc (sequences and how they are kept) share.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/compress.h"
+#include "engine/engine.h"
+#include "engine/profile.h"
+#include "engine/replay.h"
+#include "engine/step.h"
+#include "engine/token_kinds.h"
+#include "model/weights.h"
+
+namespace pith {
+
+struct Engine::Impl {
+  EngineOptions options;
+  std::unique_ptr<GgufFile> file;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<PagePool> pool;
+  std::unique_ptr<StepRunner> runner;
+  uint64_t model_hash = 0;
+  PlannedRun keep_all;  // `full` in the options' forms
+  std::optional<HeadProfile> profile;
+  Status profile_found;  // the error of a profile beside the model that cannot be used
+  std::optional<ReplayText> replay_text;  // these two once a recipe needs them
+  std::vector<TokenKind> token_kinds;
+
+  Status FindProfile();
+  Status CheckProfile(const Plan& plan) const;
+  CacheSpec SpecFor(const Plan& plan) const;
+  // Refuses what cannot be run, and makes ready what its scores need.
+  Status PrepareFor(const PlannedRun& kv);
+  Status CheckBytes(const PlannedRun& kv) const;
+  uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
+  Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,
+                    CompressionReport* report = nullptr, const FeedProgress& progress = {});
+  Status MakeRoom(Sequence& sequence, uint64_t num_tokens);
+  size_t ChunkOf(const Sequence& sequence) const;
+  Status CompressBetween(Sequence& sequence, size_t to_come, const FeedProgress& progress = {});
+  Status Seal(Sequence& sequence);
+  Status SealRead(Sequence& sequence, bool prompt);
+  Status CompressWhileGenerating(Sequence& sequence);
+
+  // What one step of Feed, Step and FeedAll has in common.
+  struct Rows {
+    std::vector<int32_t> tokens, positions, outputs;
+    std::vector<StepSequence> sequences;
+  } rows;
+
+  uint64_t MaxTokens(const Sequence& sequence) const;
+  Status CheckTokens(const Sequence& sequence, std::span<const int32_t> tokens) const;
+  Status CheckMemory(const Sequence& sequence, size_t num_tokens) const;
+  Status AddRows(Sequence& sequence, std::span<const int32_t> tokens);
+  Result<std::span<const float>> RunRows(std::span<Sequence* const> sequences);
+  Result<std::span<const float>> RunChunk(Sequence& sequence, std::span<const int32_t> tokens,
+                                          size_t num_outputs);
+};
+
+// Refuses forms that cannot hold this model's heads.
+Status CheckForms(const Plan& plan, const ModelShape& shape, const std::string& model);
+
+}  // namespace pith

@@ -1,0 +1,172 @@
+#include "recipe/store.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/check.h"
+#include "codec/kivi.h"
+
+namespace pith {
+namespace {
+
+constexpr ParameterInfo ResidualParameter(std::string_view default_value) {
+  return {.name = "residual",
+          .type = ParameterType::kInteger,
+          .default_value = default_value,
+          .min = 0,
+          .max = 65536,
+          .meaning = "newest entries that stay in f16"};
+}
+
+const Form* Tail() { return FindForm(FormId::kF16); }
+
+template <FormId kId>
+Storage Plain(Parameters) {
+  return {FindForm(kId), FindForm(kId)};
+}
+
+constexpr ParameterInfo kSealedParameters[] = {ResidualParameter("32")};
+
+template <FormId kId>
+Storage Sealed(Parameters p) {
+  return {Tail(), Tail(), FindForm(kId), FindForm(kId), static_cast<uint32_t>(p[0].number)};
+}
+
+// KIVI's parameters, with 4 or 2 bits by default.
+constexpr std::string_view kBits[] = {"8", "4", "2"};
+constexpr std::string_view kValueBits[] = {"same", "8", "4", "2"};
+constexpr std::string_view kGroups[] = {"32", "64", "128"};
+constexpr size_t kNumKiviParameters = 4;
+struct KiviParameters {
+  ParameterInfo rows[kNumKiviParameters];
+};
+constexpr KiviParameters MakeKiviParameters(std::string_view bits) {
+  return {{{.name = "bits",
+            .type = ParameterType::kWord,
+            .default_value = bits,
+            .words = kBits,
+            .meaning = "of a number"},
+           {.name = "values",
+            .type = ParameterType::kWord,
+            .default_value = "same",
+            .words = kValueBits,
+            .meaning = "bits of a value's numbers, if not as many as a key's"},
+           {.name = "group",
+            .type = ParameterType::kWord,
+            .default_value = "32",
+            .words = kGroups,
+            .meaning = "numbers that share a scale and a minimum"},
+           ResidualParameter("128")}};
+}
+constexpr KiviParameters kKivi4 = MakeKiviParameters("4"), kKivi2 = MakeKiviParameters("2");
+
+uint32_t NumberOf(std::string_view word) {
+  uint32_t number = 0;
+  std::from_chars(word.data(), word.data() + word.size(), number);
+  return number;
+}
+
+Storage Kivi(Parameters p) {
+  const uint32_t group = NumberOf(p[2].word);
+  const std::string_view value_bits = p[1].word == "same" ? p[0].word : p[1].word;
+  return {Tail(), Tail(), FindKivi(NumberOf(p[0].word), group),
+          FindKivi(NumberOf(value_bits), group), static_cast<uint32_t>(p[3].number)};
+}
+
+std::string_view KiviProblem(Parameters p) {
+  const bool whole = static_cast<uint32_t>(p[3].number) % NumberOf(p[2].word) == 0;
+  return whole ? "" : "residual must be a multiple of group";
+}
+
+constexpr std::string_view kMixedForms[] = {"f32",  "f16",   "bf16",  "q8_0",
+                                            "q4_0", "kivi8", "kivi4", "kivi2"};
+constexpr ParameterInfo FormParameter(std::string_view name, std::string_view meaning) {
+  return {.name = name,
+          .type = ParameterType::kWord,
+          .default_value = kDefaultStore,
+          .words = kMixedForms,
+          .meaning = meaning};
+}
+constexpr ParameterInfo kMixedParameters[] = {FormParameter("k", "the form of the keys"),
+                                              FormParameter("v", "the form of the values"),
+                                              ResidualParameter("32")};
+constexpr uint32_t kMixedGroup = 32;
+
+const Form* MixedForm(std::string_view name) {
+  constexpr std::string_view kKivi = "kivi";
+  if (!name.starts_with(kKivi)) return FindForm(name);
+  return FindKivi(NumberOf(name.substr(kKivi.size())), kMixedGroup);
+}
+
+bool IsPlain(const Form& form) { return form.packing == nullptr; }
+
+Storage Mixed(Parameters p) {
+  const Form* keys = MixedForm(p[0].word);
+  const Form* values = MixedForm(p[1].word);
+  Storage storage{.key_tail = IsPlain(*keys) ? keys : Tail(),
+                  .value_tail = IsPlain(*values) ? values : Tail()};
+  if (!IsPlain(*keys)) storage.key_sealed = keys;
+  if (!IsPlain(*values)) storage.value_sealed = values;
+  if (storage.seals()) storage.residual = static_cast<uint32_t>(p[2].number);
+  return storage;
+}
+
+std::string_view MixedProblem(Parameters p) {
+  const bool whole = static_cast<uint32_t>(p[2].number) % kMixedGroup == 0;
+  const bool groups = p[0].word.starts_with("kivi") || p[1].word.starts_with("kivi");
+  return whole || !groups ? "" : "residual must be a multiple of 32";
+}
+
+}  // namespace
+
+std::span<const StoreInfo> Stores() {
+  static constexpr StoreInfo kStores[] = {
+      {.name = "f32", .summary = "32 bits, exact", .make = Plain<FormId::kF32>},
+      {.name = "f16",
+       .summary = "16 bits with 11 of precision, up to 65504; what you get without a store stage",
+       .make = Plain<FormId::kF16>},
+      {.name = "bf16",
+       .summary = "16 bits with 8 of precision and the range of f32",
+       .make = Plain<FormId::kBF16>},
+      {.name = "q8_0",
+       .summary = "older entries in ggml's 8 bits: a scale for 32 channels",
+       .parameters = kSealedParameters,
+       .make = Sealed<FormId::kQ8_0>},
+      {.name = "q4_0",
+       .summary = "older entries in ggml's 4 bits: a scale for 32 channels",
+       .parameters = kSealedParameters,
+       .make = Sealed<FormId::kQ4_0>},
+      {.name = "kivi",
+       .summary =
+           "older keys per channel, older values per entry, in 8, 4 or 2 bits with scale and "
+           "minimum",
+       .parameters = kKivi4.rows,
+       .make = Kivi,
+       .problem = KiviProblem},
+      {.name = "kivi4",
+       .summary = "kivi with 4 bits",
+       .parameters = kKivi4.rows,
+       .make = Kivi,
+       .problem = KiviProblem,
+       .base = "kivi"},
+      {.name = "kivi2",
+       .summary = "kivi with 2 bits",
+       .parameters = kKivi2.rows,
+       .make = Kivi,
+       .problem = KiviProblem,
+       .base = "kivi"},
+      {.name = "mixed",
+       .summary = "keys and values in different forms",
+       .parameters = kMixedParameters,
+       .make = Mixed,
+       .problem = MixedProblem},
+  };
+  return kStores;
+}
+
+const StoreInfo* FindStore(std::string_view name) {
+  const auto found = std::ranges::find(Stores(), name, &StoreInfo::name);
+  return found == Stores().end() ? nullptr : &*found;
+}
+
+}  // namespace pith

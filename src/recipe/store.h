@@ -1,0 +1,44 @@
+// The store stage: in which form entries are kept. New ones live in a tail at full precision; where
+// a sealed form is given, older ones are moved into it, once.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "base/status.h"
+#include "codec/codec.h"
+#include "method/method.h"
+
+namespace pith {
+
+struct Storage {
+  const Form* key_tail = nullptr;
+  const Form* value_tail = nullptr;
+  // nullptr: all entries stay in the tail.
+  const Form* key_sealed = nullptr;
+  const Form* value_sealed = nullptr;
+  uint32_t residual = 0;  // newest entries that stay in the tail
+
+  // Of most entries.
+  const Form* key_form() const { return key_sealed != nullptr ? key_sealed : key_tail; }
+  const Form* value_form() const { return value_sealed != nullptr ? value_sealed : value_tail; }
+  bool seals() const { return key_sealed != nullptr || value_sealed != nullptr; }
+  bool operator==(const Storage&) const = default;
+};
+
+// What may follow `store=`, and is a preset by itself.
+struct StoreInfo {
+  std::string_view name;
+  std::string_view summary;
+  std::span<const ParameterInfo> parameters;
+  Storage (*make)(Parameters);
+  // What is wrong with the parameters taken together; empty: nothing.
+  std::string_view (*problem)(Parameters) = nullptr;
+  std::string_view base;  // the row that takes the same parameters and is written instead
+};
+std::span<const StoreInfo> Stores();                // in the order in which they are printed
+const StoreInfo* FindStore(std::string_view name);  // nullptr if there is none
+
+inline constexpr std::string_view kDefaultStore = "f16";
+
+}  // namespace pith
