@@ -71,8 +71,10 @@ std::string MapSection(const KeptEntries& kept) {
   for (const auto& positions : kept.positions) most = std::max(most, positions.size());
   return fmt::format(
       "<section>\n<h2>The map</h2>\n<p>A row is a KV head, layers from top to bottom; a column is "
-      "a position of the text, or as many as share a pixel. The stronger the colour, the more of them "
-      "are kept. Bars on the right: the share that a head keeps, the longest {:.1f} %. Point at the map, or "
+      "a position of the text, or as many as share a pixel. The stronger the colour, the more of "
+      "them "
+      "are kept. Bars on the right: the share that a head keeps, the longest {:.1f} %. Point at "
+      "the map, or "
       "walk over it with the arrow keys, to see the text there.</p>\n"
       "<noscript><p>The map is drawn by a script; the text and the table below are not.</p>"
       "</noscript>\n<figure id=\"map\"><canvas tabindex=\"0\" role=\"img\" aria-label=\"Map of "
@@ -90,7 +92,8 @@ std::string TextSection(const KeptEntries& kept) {
     for (const int32_t position : positions) ++keepers[static_cast<size_t>(position)];
   }
   std::string html = fmt::format(
-      "<section>\n<h2>The text</h2>\n<p>The stronger the colour of a token, the more heads have kept it.</p>\n"
+      "<section>\n<h2>The text</h2>\n<p>The stronger the colour of a token, the more heads have "
+      "kept it.</p>\n"
       "<details{}><summary>{} tokens</summary>\n<pre class=\"text\">",
       kept.pieces.size() <= kLongText ? " open" : "", FormatCount(kept.pieces.size()));
   for (size_t begin = 0, end; begin < keepers.size(); begin = end) {
