@@ -192,7 +192,8 @@ Status Chat::Turn(const std::string& text) {
 }
 
 Status Chat::Reset() {
-  PITH_ASSIGN(sequence_, engine_.NewSequence(opened_.kv));
+  PITH_ASSIGN(sequence_, opened_.NewSequence());
+  sequence_.tokens_to_come = flags_.generate.generate.max_tokens;
   sampler_.Restore(first_state_);
   messages_ = FirstMessages();
   logits_.clear();
@@ -293,7 +294,8 @@ Status RunChat(const ChatFlags& flags) {
   }
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
-  PITH_ASSIGN(Sequence sequence, opened.engine->NewSequence(opened.kv));
+  PITH_ASSIGN(Sequence sequence, opened.NewSequence());
+  sequence.tokens_to_come = flags.generate.generate.max_tokens;
   Chat chat(flags, std::move(opened), std::move(sequence), std::move(sampler));
   PITH_TRY(chat.CheckTemplate());
   return chat.Loop();

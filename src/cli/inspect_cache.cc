@@ -174,7 +174,7 @@ Status InspectCache(const InspectCacheFlags& flags) {
   PITH_ASSIGN(const std::string text, ReadPrompt(flags.file));
   PITH_ASSIGN(const OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;
-  PITH_ASSIGN(Sequence sequence, engine.NewSequence(opened.kv));
+  PITH_ASSIGN(Sequence sequence, opened.NewSequence());
   PITH_ASSIGN(const auto tokens, engine.tokenizer().Tokenize(text, true, true));
   PITH_TRY(Feed(engine, sequence, tokens));
   Inspected seen;

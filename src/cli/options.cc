@@ -125,6 +125,8 @@ void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
       add("--kv", flags.recipe, "RECIPE",
           "how the cache is kept (default: full); see pith methods"),
       add("--kv-budget", flags.budget, "B", "512 entries per head, 10% of the prompt, or 2GiB")};
+  add("--protect", flags.protect, "N",
+      "first tokens of the text that no recipe drops, such as a system prompt (default: 0)");
   add("--profile", flags.profile, "FILE",
       "what is known about the model's heads (default: MODEL.profile.gguf, if it is there)");
   add("--cache-limit", flags.cache_limit, "SIZE",
@@ -144,7 +146,13 @@ Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {
   PITH_TRY(CheckRange("--ctx", flags.context, 0, kMaxContext));
   PITH_TRY(CheckRange("--threads", flags.threads, 0, kMaxThreads));
   PITH_TRY(CheckRange("--chunk", flags.chunk, 1, kMaxChunk));
+  PITH_TRY(CheckRange("--protect", flags.protect, 0, kMaxContext));
   PITH_ASSIGN(PlannedRun kv, PlanRun(flags.recipe, flags.budget));
+  if (flags.protect > 0 && kv.plan.keeps_all()) {
+    return InputError(
+        "--protect has nothing to do: the recipe \"" + kv.plan.canonical + "\" drops nothing",
+        "command line", "Leave it out, or name a recipe that drops entries (--kv).");
+  }
   EngineOptions options;
   if (!flags.cache_limit.empty()) {
     PITH_ASSIGN(options.cache_limit_bytes, ParseBytes(flags.cache_limit, "--cache-limit"));
@@ -165,7 +173,13 @@ Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {
   const auto begin = std::chrono::steady_clock::now();
   PITH_ASSIGN(std::unique_ptr<Engine> engine, Engine::Create(options));
   const std::chrono::duration<double, std::milli> taken = std::chrono::steady_clock::now() - begin;
-  return OpenedEngine{std::move(engine), std::move(kv), taken.count()};
+  return OpenedEngine{std::move(engine), std::move(kv), flags.protect, taken.count()};
+}
+
+Result<Sequence> OpenedEngine::NewSequence() const {
+  PITH_ASSIGN(Sequence sequence, engine->NewSequence(kv));
+  if (protect > 0) sequence.pinned = {{0, static_cast<int32_t>(protect)}};
+  return sequence;
 }
 
 void AddGenerateFlags(CLI::App& command, GenerateFlags& flags, uint32_t default_tokens) {

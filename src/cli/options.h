@@ -49,6 +49,7 @@ struct EngineFlags {
   uint32_t chunk = 512;
   std::string cache_limit;
   std::string profile;
+  uint32_t protect = 0;
 };
 void AddEngineFlags(CLI::App& command, EngineFlags& flags);
 
@@ -58,7 +59,11 @@ std::optional<PlannedRun> SessionRecipe(const EngineFlags& flags, const PlannedR
 struct OpenedEngine {
   std::unique_ptr<Engine> engine;
   PlannedRun kv;
+  uint32_t protect = 0;  // first tokens of a text that are never dropped
   double load_ms = 0;
+
+  // An empty one, kept as the flags say.
+  Result<Sequence> NewSequence() const;
 };
 // Checks the flags, then loads the model.
 Result<OpenedEngine> OpenEngine(const EngineFlags& flags);

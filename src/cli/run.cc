@@ -59,14 +59,14 @@ struct Start {
   std::vector<float> loaded_logits;  // of a session, while nothing was fed
 };
 
-Result<Start> StartSequence(const RunFlags& flags, Engine& engine, const PlannedRun& kv,
-                            Sampler& sampler) {
+Result<Start> StartSequence(const RunFlags& flags, const OpenedEngine& opened, Sampler& sampler) {
   if (flags.load.empty()) {
-    PITH_ASSIGN(Sequence sequence, engine.NewSequence(kv));
+    PITH_ASSIGN(Sequence sequence, opened.NewSequence());
     sequence.tokens_to_come = flags.generate.generate.max_tokens;
     return Start{std::move(sequence), {}};
   }
-  PITH_ASSIGN(Snapshot snapshot, LoadSnapshot(engine, flags.load, SessionRecipe(flags.engine, kv)));
+  PITH_ASSIGN(Snapshot snapshot,
+              LoadSnapshot(*opened.engine, flags.load, SessionRecipe(flags.engine, opened.kv)));
   // A seed on the command line asks for another continuation of the same session.
   if (flags.generate.seed->count() > 0) snapshot.sampler.rng = sampler.State().rng;
   sampler.Restore(snapshot.sampler);
@@ -106,9 +106,13 @@ Status Run(const RunFlags& flags) {
   PITH_ASSIGN(const std::optional<std::string> prompt, ReadPrompt(flags));
   PITH_TRY(CheckCanWrite(flags.save));
   PITH_ASSIGN(Sampler sampler, MakeSampler(flags.generate));
+  if (!flags.load.empty() && flags.engine.protect > 0) {
+    return InputError("--protect is for a new text, and a session knows what it protects",
+                      "command line", "Leave it out.");
+  }
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;
-  PITH_ASSIGN(Start start, StartSequence(flags, engine, opened.kv, sampler));
+  PITH_ASSIGN(Start start, StartSequence(flags, opened, sampler));
   Sequence& sequence = start.sequence;
   std::vector<int32_t> tokens;
   if (prompt) {

@@ -128,6 +128,28 @@ uint64_t CountOf(const Kept& kept) {
   return count;
 }
 
+// Keys and values of every head, each entry by its position.
+using Rows = std::map<int32_t, std::vector<float>>;
+std::vector<Rows> RowsOf(const SequenceCache& cache) {
+  std::vector<Rows> all;
+  const uint32_t key_dim = cache.spec().keys.dim, value_dim = cache.spec().values.dim;
+  for (uint32_t layer = 0; layer < cache.spec().num_layers; ++layer) {
+    for (uint32_t head = 0; head < cache.spec().num_kv_heads; ++head) {
+      std::vector<int32_t> positions(cache.num_entries(layer, head));
+      cache.Positions(layer, head, positions);
+      Rows rows;
+      for (size_t i = 0; i < positions.size(); ++i) {
+        std::vector<float>& row = rows[positions[i]];
+        row.resize(size_t{key_dim} + value_dim);
+        cache.ReadKeys(layer, head, i, 1, row.data());
+        cache.ReadValues(layer, head, i, 1, row.data() + key_dim);
+      }
+      all.push_back(std::move(rows));
+    }
+  }
+  return all;
+}
+
 class Eviction : public testing::TestWithParam<std::string> {
  protected:
   PlannedRun Run() const { return Planned(GetParam(), kBudget); }
@@ -183,6 +205,23 @@ TEST_P(Eviction, Compress_HoldsTheBudgetAndFreesTheRest) {
     EXPECT_LE(CountOf(KeptOf(sequence)), total + grown * kept.size());
     if (interval == 0 && sequence.kv.plan.decode_drop() == 0) {
       EXPECT_EQ(CountOf(KeptOf(sequence)), CountOf(kept) + 7 * kept.size());
+    }
+  }
+}
+
+TEST_P(Eviction, KeptEntries_AreWhatTheyWere) {
+  if (Run().plan.storage.seals()) GTEST_SKIP() << "what stays is stored in another form";
+  const auto engine = MakeEngine(2);
+  PlannedRun run = Run();
+  Sequence sequence = engine->NewSequence(run).value();
+  FeedPrompt(*engine, sequence);
+  const std::vector<Rows> before = RowsOf(sequence.cache);
+  ASSERT_TRUE(engine->Compress(sequence));
+  const std::vector<Rows> after = RowsOf(sequence.cache);
+  for (size_t head = 0; head < after.size(); ++head) {
+    for (const auto& [position, row] : after[head]) {
+      ASSERT_TRUE(before[head].contains(position)) << position;
+      EXPECT_EQ(row, before[head].at(position)) << position;
     }
   }
 }

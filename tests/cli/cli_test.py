@@ -405,6 +405,15 @@ class Sessions(Case):
         self.refused("run", "-m", other, "--load-session", path, says="another model")
         self.refused("run", "-m", NANO, "--kv", "full + store=f32", "--load-session", path, says=r'"full", .*"full \+ store=f32"')
 
+    def test_protected_tokens_stay_in_every_head(self):
+        text = self.file("long.txt", b"The sky is blue. " * 60)
+        kept = self.json("inspect", "-m", NANO, "-f", text, "--kv", "snapkv", "--kv-budget", "60", "--protect", "9")
+        for head in kept["heads"]:
+            self.assertEqual(head["positions"][:9], list(range(9)))
+        self.refused("run", "-m", NANO, "-p", "The sky", "--protect", "9", says="drops nothing")
+        path, _ = self.saved()
+        self.refused("run", "-m", NANO, "--load-session", path, "--protect", "9", says="a session knows")
+
     def test_failed_run_leaves_no_file(self):
         path = self.folder / "session"
         self.refused("run", "-m", NANO, "-p", "The sky is blue. " * 100, "--cache-limit", "16KiB",
