@@ -72,7 +72,7 @@ Status Engine::Impl::CheckProfile(const Plan& plan) const {
 uint64_t Engine::Impl::MaxTokens(const Sequence& sequence) const {
   const Plan& plan = sequence.kv.plan;
   if (plan.num_moved() == 0 || !plan.between_chunks() || plan.decode_interval() == 0 ||
-      sequence.kv.budget->kind == Budget::Kind::kShare) {
+      !sequence.kv.budget || sequence.kv.budget->kind == Budget::Kind::kShare) {
     return options.context;
   }
   const uint64_t most =
@@ -233,6 +233,12 @@ uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
 
 Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,
                                 CompressionReport* report, const FeedProgress& progress) {
+  const uint32_t num_moved = sequence.kv.plan.num_moved();
+  if (num_moved > 0 && !sequence.pinned.empty()) {
+    return InputError("\"" + sequence.kv.plan.canonical +
+                          "\" moves entries, and pinned ones would stay far behind",
+                      "recipe", "Pin nothing, or use positions=text.");
+  }
   sequence.since_compression = 0;
   const CompressTools tools{.model = *model,
                             .runner = *runner,
@@ -256,13 +262,7 @@ Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t r
       PITH_TRY(CompressCache(tools, sequence, {entries, &bytes, room}));
     }
   }
-  const uint32_t num_moved = sequence.kv.plan.num_moved();
   if (num_moved == 0) return {};
-  if (!sequence.pinned.empty()) {
-    return InputError("\"" + sequence.kv.plan.canonical +
-                          "\" moves entries, and pinned ones would stay far behind",
-                      "recipe", "Pin nothing, or use positions=text.");
-  }
   return MoveSinks(*model, *runner, num_moved, sequence.cache, sequence.sink_keys);
 }
 

@@ -165,6 +165,17 @@ TEST(MoveSinks, PinnedRanges_AreRefused) {
   sequence.pinned = {{10, 12}};
   ASSERT_TRUE(engine->Feed(sequence, Text(100)));
   EXPECT_FALSE(engine->Compress(sequence));
+  EXPECT_EQ(sequence.cache.num_entries(1, 1), 100u);  // nothing was dropped
+}
+
+// An allocation without a budget has no window that bounds the text.
+TEST(MoveSinks, NoBudget_EndsAtTheContext) {
+  const auto engine = MakeEngine(MakeArchitecture::kLlama);
+  const PlannedRun run{
+      ParseRecipe("score=streaming(positions=cache) + alloc=duo + when=always").value(), {}};
+  Sequence sequence = engine->NewSequence();
+  sequence.kv = run;
+  EXPECT_EQ(engine->MaxTokens(sequence), kContext);
 }
 
 }  // namespace
