@@ -124,6 +124,12 @@ Status Compensation::Load(ByteReader* in) {
   return {};
 }
 
+bool ArePlausible(std::span<const float> values) {
+  // Far above what f16 holds; the square of a sum of thousands of them still fits a float.
+  constexpr float kLargest = 1e9f;
+  return std::ranges::all_of(values, [](float x) { return std::abs(x) <= kLargest; });
+}
+
 bool Compensation::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
   const CacheSpec& spec = cache.spec();
   if (extras_.empty()) return true;
@@ -137,8 +143,7 @@ bool Compensation::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
     const uint64_t held = cache.num_entries(head / num_kv_heads_, head % num_kv_heads_);
     const int32_t last = last_positions_[head];
     if (count > num_tokens || held > num_tokens - count || last < 0 ||
-        static_cast<uint64_t>(last) >= num_tokens ||
-        !std::ranges::all_of(*means_[head], [](float x) { return std::isfinite(x); })) {
+        static_cast<uint64_t>(last) >= num_tokens || !ArePlausible(*means_[head])) {
       return false;
     }
   }

@@ -26,6 +26,10 @@ struct DroppedEntries {
 DroppedEntries SumDropped(const SequenceCache& cache, uint32_t layer, uint32_t kv_head,
                           std::span<const uint32_t> kept);
 
+// Whether all are numbers that a model may have computed as keys or values: larger ones, which only
+// damaged files hold, would overflow in the layers that follow.
+bool ArePlausible(std::span<const float> values);
+
 // One sequence's. Copies share what is the same.
 class Compensation {
  public:

@@ -166,5 +166,14 @@ TEST_F(Dropping, Truncate_ForgetsAMeanThatKnowsMore) {
   EXPECT_EQ(compensation.bytes(), 0u);
 }
 
+TEST(Plausible, WhatNoModelComputes_IsNot) {
+  const float largest_f16[] = {65504.0f, -65504.0f, 0.0f};
+  EXPECT_TRUE(ArePlausible(largest_f16));
+  for (const float bad : {1e30f, -1e30f, INFINITY, -INFINITY, NAN}) {
+    const float values[] = {1.0f, bad};
+    EXPECT_FALSE(ArePlausible(values)) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace pith

@@ -110,8 +110,7 @@ void Observations::AddAttention(uint32_t layer, uint32_t first_head, uint32_t nu
   const PackedKeys keys(key_rows, key_dim_);
   std::vector<int32_t> positions(band_sums_.empty() ? 0 : entries);
   if (!band_sums_.empty()) cache.Positions(layer, kv_head, positions);
-  const size_t stride =
-      (entries + PackedKeys::kBlock - 1) / PackedKeys::kBlock * PackedKeys::kBlock;
+  const size_t stride = keys.padded_count();
   std::vector<float> probabilities(kProbabilityRows * stride);
   for (uint32_t head = first_head; head < first_head + num_heads; ++head) {
     for (size_t first = 0; first < rows; first += kProbabilityRows) {

@@ -95,8 +95,7 @@ void ReplayObserver::ObserveHead(uint32_t layer, uint32_t head, const SequenceCa
   }
   const PackedKeys keys(key_rows, dim);
   const size_t of_text = keys.count() - (ranges.back().end - ranges.back().begin);
-  const size_t stride =
-      (keys.count() + PackedKeys::kBlock - 1) / PackedKeys::kBlock * PackedKeys::kBlock;
+  const size_t stride = keys.padded_count();
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   std::vector<float> probabilities(kProbabilityRows * stride), highest(of_text);
   for (size_t first = 0; first < num_rows_; first += kProbabilityRows) {

@@ -168,7 +168,7 @@ class Soak : public testing::Test {
     for (const Sequence& sequence : live_) {
       const CacheUsage usage = sequence.cache.Usage();
       held += usage.held;
-      if (sequence.kv.budget && sequence.kv.budget->kind == Budget::Kind::kBytes) {
+      if (InBytes(sequence.kv)) {
         EXPECT_LE(usage.held, sequence.kv.budget->amount) << sequence.kv.plan.canonical;
       }
     }

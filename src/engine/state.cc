@@ -24,8 +24,7 @@ Status StateFields(Archive& archive, S& sequence) {
 
 // More than this the budget has never come to.
 uint64_t MostEntries(const Sequence& sequence) {
-  const std::optional<Budget>& budget = sequence.kv.budget;
-  if (budget && budget->kind == Budget::Kind::kBytes) return budget->amount;
+  if (InBytes(sequence.kv)) return sequence.kv.budget->amount;
   // A share was taken of a text that may have been longer then.
   return BudgetEntries(sequence.kv, std::numeric_limits<int32_t>::max());
 }
@@ -44,7 +43,7 @@ bool StateFits(const Sequence& sequence) {
          (memory == 0 || memory == size_t{spec.num_layers} * spec.num_kv_heads) &&
          std::ranges::all_of(sequence.head_memory, [](double x) { return std::isfinite(x); }) &&
          (sinks == 0 || sinks == all_sinks) && sequence.sink_keys.first_position >= 0 &&
-         std::ranges::all_of(sequence.sink_keys.rows, [](float x) { return std::isfinite(x); }) &&
+         ArePlausible(sequence.sink_keys.rows) &&
          sequence.observations.Fits(sequence.cache, sequence.tokens.size()) &&
          sequence.compensation.Fits(sequence.cache, sequence.tokens.size());
 }

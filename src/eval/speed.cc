@@ -207,7 +207,7 @@ Status CheckCanMeasure(const PlannedRun& kv) {
                           "\" compresses between chunks, and prompts are measured chunk by chunk",
                       "--kv", "Name a recipe that compresses at the end of the prompt.");
   }
-  if (kv.budget && kv.budget->kind == Budget::Kind::kBytes) {
+  if (InBytes(kv)) {
     return InputError("budgets in bytes are not measured yet", "budget \"" + kv.budget->text + "\"",
                       "Give entries per head (512) or a share of the prompt (10%).");
   }

@@ -7,7 +7,7 @@
 namespace pith {
 namespace {
 
-constexpr ParameterInfo WindowParameter(std::string_view name, std::string_view meaning) {
+constexpr ParameterInfo QueriesParameter(std::string_view name, std::string_view meaning) {
   return {.name = name,
           .type = ParameterType::kInteger,
           .default_value = "32",
@@ -17,20 +17,14 @@ constexpr ParameterInfo WindowParameter(std::string_view name, std::string_view 
 }
 
 constexpr ParameterInfo kScoreParameters[] = {
-    WindowParameter("window", "newest entries, which are kept and whose queries judge the others"),
+    QueriesParameter("window", "newest entries, which are kept and whose queries judge the others"),
     {.name = "gamma",
      .type = ParameterType::kNumber,
      .default_value = "200",
      .min = 0,
      .max = 1e6,
      .meaning = "what the variance of an entry's attention counts beside its mean"},
-    {.name = "kernel",
-     .type = ParameterType::kInteger,
-     .default_value = "5",
-     .min = 1,
-     .max = 63,
-     .odd = true,
-     .meaning = "entries that are pooled by the mean, so that neighbours stay together"},
+    KernelParameter("5", "entries that are pooled by the mean, so that neighbours stay together"),
 };
 
 constexpr ParameterInfo TemperatureParameter(std::string_view name, std::string_view meaning) {
@@ -47,7 +41,8 @@ constexpr ParameterInfo kAllocParameters[] = {
                          "the smaller, the more the spread of attention over the entries "
                          "decides; what suits depends on model and budget"),
     TemperatureParameter("tau2", "likewise for its change from query to query"),
-    WindowParameter("queries", "last queries whose attention to what came before them is measured"),
+    QueriesParameter("queries",
+                     "last queries whose attention to what came before them is measured"),
 };
 
 // Of the probabilities that the window's queries give to the entries before it, over the queries.

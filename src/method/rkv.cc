@@ -16,19 +16,8 @@ constexpr ParameterInfo kParameters[] = {
      .min = 0,
      .max = 1,
      .meaning = "weight of importance; the rest is the weight of redundancy"},
-    {.name = "window",
-     .type = ParameterType::kInteger,
-     .default_value = "8",
-     .min = 1,
-     .max = 512,
-     .meaning = "newest entries, which are kept and whose queries judge the others"},
-    {.name = "kernel",
-     .type = ParameterType::kInteger,
-     .default_value = "7",
-     .min = 1,
-     .max = 63,
-     .odd = true,
-     .meaning = "entries whose importance is pooled by the maximum"},
+    WindowParameter("8"),
+    KernelParameter("7", "entries whose importance is pooled by the maximum"),
 };
 
 // In place.

@@ -9,19 +9,8 @@ constexpr std::string_view kPools[] = {"max", "mean"};
 constexpr std::string_view kReductions[] = {"mean", "max"};
 constexpr std::string_view kOrders[] = {"pool", "reduce"};
 constexpr ParameterInfo kParameters[] = {
-    {.name = "window",
-     .type = ParameterType::kInteger,
-     .default_value = "32",
-     .min = 1,
-     .max = 512,
-     .meaning = "newest entries, which are kept and whose queries judge the others"},
-    {.name = "kernel",
-     .type = ParameterType::kInteger,
-     .default_value = "7",
-     .min = 1,
-     .max = 63,
-     .odd = true,
-     .meaning = "entries that are pooled, so that neighbours stay together"},
+    WindowParameter("32"),
+    KernelParameter("7", "entries that are pooled, so that neighbours stay together"),
     {.name = "pool",
      .type = ParameterType::kWord,
      .default_value = "max",

@@ -30,6 +30,25 @@ constexpr ParameterInfo RecentParameter(std::string_view default_value) {
           .meaning = "newest entries that are never dropped"};
 }
 
+// Those of scores by the last queries.
+constexpr ParameterInfo WindowParameter(std::string_view default_value) {
+  return {.name = "window",
+          .type = ParameterType::kInteger,
+          .default_value = default_value,
+          .min = 1,
+          .max = 512,
+          .meaning = "newest entries, which are kept and whose queries judge the others"};
+}
+constexpr ParameterInfo KernelParameter(std::string_view default_value, std::string_view meaning) {
+  return {.name = "kernel",
+          .type = ParameterType::kInteger,
+          .default_value = default_value,
+          .min = 1,
+          .max = 63,
+          .odd = true,
+          .meaning = meaning};
+}
+
 // Protects the entries whose position is below `sinks`, and the last `recent` ones.
 void Protect(const HeadInput& head, uint64_t sinks, uint64_t recent, std::span<float> scores);
 
