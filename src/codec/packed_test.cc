@@ -15,6 +15,7 @@
 
 #include "base/rng.h"
 #include "codec/kivi.h"
+#include "codec/test_bounds.h"
 #include "simd/half.h"
 
 namespace pith {
@@ -119,16 +120,6 @@ TEST(GgmlForms, GoldenBlocks_AreAsComputedByHand) {
 }
 
 // ---- KIVI's.
-
-// Error of one number in a group with this range: half a step, and what rounding scale and minimum
-// to F16 does (subnormal ones have an absolute error).
-double AffineBound(double lowest, double highest, uint32_t bits) {
-  const double steps = std::ldexp(1.0, static_cast<int>(bits)) - 1;
-  const double scale = (highest - lowest) / steps;
-  const double u = std::ldexp(1.0, -11), tiny = std::ldexp(1.0, -25);
-  return scale / 2 * (1 + u) + tiny / 2 + std::max(u * std::abs(lowest), tiny) +
-         steps * std::max(u * scale, tiny) + 1e-6 * (std::abs(lowest) + std::abs(highest));
-}
 
 TEST(Kivi, EveryKindOfData_StaysWithinTheBound) {
   for (const Form* form : KiviForms()) {

@@ -184,7 +184,7 @@ std::string LikelihoodSection(const ReportData& data, const ResultFile& results)
   table.WrappedColumn("Recipe");
   table.TextColumn("Budget");
   for (const char* name : {"Perplexity", "Standard error", "KL mean", "KL 99th percentile",
-                           "Same top token", "Saving", "Allocated"}) {
+                           "Same top token", "Saving", "Allocated", "Sealed"}) {
     table.NumberColumn(name);
   }
   bool any = false;
@@ -205,6 +205,7 @@ std::string LikelihoodSection(const ReportData& data, const ResultFile& results)
     AddOptional(table, cell.same_top, 100);
     table.Number(cell.saving, FormatShare(cell.saving));
     table.Number(cell.allocated, FormatBytes(cell.allocated));
+    table.Number(cell.sealed_share, FormatShare(cell.sealed_share));
   }
   if (!any) return "";
   return "<section id=\"likelihood\"><h2>Divergence from the full cache, and perplexity</h2>\n"

@@ -72,6 +72,7 @@ void AddScoreColumns(HtmlTable& table) {
   table.NumberColumn("Saving");
   table.NumberColumn("Allocated");
   table.NumberColumn("Peak");
+  table.NumberColumn("Sealed");
 }
 
 void AddScoreCells(HtmlTable& table, const CellSummary& cell) {
@@ -91,6 +92,7 @@ void AddScoreCells(HtmlTable& table, const CellSummary& cell) {
   table.Number(cell.saving, FormatShare(cell.saving));
   table.Number(cell.allocated, FormatBytes(cell.allocated));
   table.Number(cell.peak, FormatBytes(cell.peak));
+  table.Number(cell.sealed_share, FormatShare(cell.sealed_share));
 }
 
 std::string ScoreTable(const ReportData& data, const std::string& caption, const char* first,

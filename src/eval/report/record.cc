@@ -45,6 +45,8 @@ template <class Visitor, class Cache>
 void VisitCache(Visitor& v, Cache& r) {
   v.Field("entries", r.entries);
   v.Field("entries_full", r.entries_full);
+  v.Sparse("sealed_keys", r.sealed_keys);
+  v.Sparse("sealed_values", r.sealed_values);
   v.Field("logical", r.logical);
   v.Field("metadata", r.metadata);
   v.Field("allocated", r.allocated);
@@ -119,6 +121,9 @@ class Writer {
   template <class T>
   void Sparse(const char* name, const T& value) {
     if (!value.empty()) json_[name] = value;
+  }
+  void Sparse(const char* name, uint64_t value) {
+    if (value != 0) json_[name] = value;
   }
   template <class T>
   void Sparse(const char* name, const std::optional<T>& value) {
@@ -277,6 +282,11 @@ std::string ReadRecord(const Json& json, ResultFile& results) {
 double RecordedCache::Saving() const {
   if (full_f16 == 0) return 0;
   return 1 - static_cast<double>(allocated) / static_cast<double>(full_f16);
+}
+
+double RecordedCache::SealedShare() const {
+  if (entries == 0) return 0;
+  return static_cast<double>(sealed_keys + sealed_values) / (2.0 * static_cast<double>(entries));
 }
 
 Json ToJson(const ItemRecord& record) {

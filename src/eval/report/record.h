@@ -16,11 +16,14 @@ namespace pith {
 // Bytes of one sequence's cache, as docs/cache.md counts them.
 struct RecordedCache {
   uint64_t entries = 0, entries_full = 0;  // key/value pairs over all layers and KV heads
+  // Those of `entries` whose key, or whose value, is in its sealed form.
+  uint64_t sealed_keys = 0, sealed_values = 0;
   uint64_t logical = 0, metadata = 0;
-  uint64_t allocated = 0;  // pages of this sequence, metadata included
-  uint64_t peak = 0;       // the highest `allocated` while the item ran
-  uint64_t full_f16 = 0;   // what the same tokens take as full f16
-  double Saving() const;   // 1 - allocated / full_f16; 0 if full_f16 is 0
+  uint64_t allocated = 0;      // pages of this sequence, metadata included
+  uint64_t peak = 0;           // the highest `allocated` while the item ran
+  uint64_t full_f16 = 0;       // what the same tokens take as full f16
+  double Saving() const;       // 1 - allocated / full_f16; 0 if full_f16 is 0
+  double SealedShare() const;  // of keys and values together; 0 without entries
 };
 
 // Against the full cache, over scored tokens. Natural logarithms.

@@ -57,6 +57,7 @@ ItemRecord FullItem() {
   item.likelihood->divergence->p99 = 0.125;
   item.likelihood->divergence->by_position = {0.25, 0.5};
   item.cache.allocated = 4096;
+  item.cache.sealed_keys = 7;
   item.cache.full_f16 = 16384;
   item.decode_ms = 2.5;
   item.shared_prefill = true;
@@ -78,6 +79,8 @@ TEST(RecordJson, Item_HasNestedGroupsAndKindFirst) {
   EXPECT_EQ(json.begin().key(), "kind");
   EXPECT_EQ(json["kind"], "item");
   EXPECT_EQ(json["cache"]["allocated"], 4096);
+  EXPECT_EQ(json["cache"]["sealed_keys"], 7);
+  EXPECT_FALSE(json["cache"].contains("sealed_values")) << "none are";
   EXPECT_EQ(json["likelihood"]["divergence"]["by_position"], (Json{0.25, 0.5}));
   EXPECT_EQ(json["timings"]["decode_ms"], 2.5);
   EXPECT_EQ(json["timings"]["shared_prefill"], true);

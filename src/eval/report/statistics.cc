@@ -110,6 +110,7 @@ void AddCost(std::span<const ItemRecord* const> items, CellSummary& cell) {
     const auto full = static_cast<double>(item.cache.entries_full);
     return full == 0 ? 0 : static_cast<double>(item.cache.entries) / full;
   });
+  cell.sealed_share = mean([](const ItemRecord& item) { return item.cache.SealedShare(); });
   std::vector<double> first_token, decode;
   for (const ItemRecord* item : items) {
     first_token.push_back(item->first_token_ms);
@@ -123,7 +124,7 @@ void AddCost(std::span<const ItemRecord* const> items, CellSummary& cell) {
 void AddLikelihood(std::span<const ItemRecord* const> items, CellSummary& cell) {
   double tokens = 0, sum = 0, squares = 0;
   double divergence = 0, p99 = 0, same_top = 0;
-  size_t diverged = 0;
+  std::vector<double> divergences;  // of the items that have one
   for (const ItemRecord* item : items) {
     if (!item->likelihood || item->likelihood->tokens == 0) return;
     const auto count = static_cast<double>(item->likelihood->tokens);
@@ -131,7 +132,7 @@ void AddLikelihood(std::span<const ItemRecord* const> items, CellSummary& cell) 
     sum += item->likelihood->nll_sum;
     squares += item->likelihood->nll_sum_squares;
     if (const auto& d = item->likelihood->divergence; d) {
-      ++diverged;
+      divergences.push_back(d->mean);
       divergence += count * d->mean;
       p99 += d->p99;
       same_top += count * d->same_top;
@@ -141,9 +142,10 @@ void AddLikelihood(std::span<const ItemRecord* const> items, CellSummary& cell) 
   const double variance = std::max(0.0, squares / tokens - mean * mean);
   cell.perplexity = std::exp(mean);
   cell.perplexity_error = *cell.perplexity * std::sqrt(variance / tokens);
-  if (diverged != items.size()) return;
+  if (divergences.size() != items.size()) return;
   cell.divergence_mean = divergence / tokens;
-  cell.divergence_p99 = p99 / static_cast<double>(diverged);
+  cell.divergence_p99 = p99 / static_cast<double>(divergences.size());
+  cell.divergence_interval = BootstrapMean(divergences);
   cell.same_top = same_top / tokens;
 }
 
@@ -218,6 +220,7 @@ CellSummary Average(std::span<const CellSummary* const> cells) {
   suite.peak = mean(&CellSummary::peak);
   suite.full_f16 = mean(&CellSummary::full_f16);
   suite.entries_share = mean(&CellSummary::entries_share);
+  suite.sealed_share = mean(&CellSummary::sealed_share);
   std::vector<double> first_token, decode;
   for (const CellSummary* cell : cells) {
     suite.items += cell->items;

@@ -37,12 +37,14 @@ struct CellSummary {
   uint64_t wins = 0, ties = 0, losses = 0;
   // Means over items.
   double saving = 0, logical = 0, allocated = 0, peak = 0, full_f16 = 0, entries_share = 0;
+  double sealed_share = 0;  // of the keys and values held
   // Medians over items.
   double first_token_ms = 0, decode_tokens_per_second = 0;
   uint64_t resident_bytes = 0;  // the highest
   // Likelihood tasks, over all scored tokens; p99 is the mean of the items' own. A suite has only
   // the last three, as means over its tasks.
   std::optional<double> perplexity, perplexity_error, divergence_mean, divergence_p99, same_top;
+  std::optional<Interval> divergence_interval;  // of the mean; not of a suite
   bool IsFull() const { return recipe == "full" && !budget; }
 };
 

@@ -127,6 +127,7 @@ TEST(Summary, Cost_IsMeansMediansAndHighest) {
   for (size_t i = 0; i < 3; ++i) {
     items[i].cache = {.entries = 1,
                       .entries_full = 4,
+                      .sealed_keys = i == 0 ? 1u : 0u,
                       .allocated = 100,
                       .peak = 300,
                       .full_f16 = i == 0 ? 200u : 400u};
@@ -140,6 +141,7 @@ TEST(Summary, Cost_IsMeansMediansAndHighest) {
   EXPECT_EQ(cell.allocated, 100);
   EXPECT_EQ(cell.peak, 300);
   EXPECT_EQ(cell.entries_share, 0.25);
+  EXPECT_DOUBLE_EQ(cell.sealed_share, 0.5 / 3);
   EXPECT_EQ(cell.first_token_ms, 7);
   EXPECT_EQ(cell.decode_tokens_per_second, 15) << "an item that decoded nothing has no speed";
   EXPECT_EQ(cell.resident_bytes, 9u);
@@ -162,6 +164,9 @@ TEST(Summary, Perplexity_IsOverAllTokens) {
   items[1].likelihood->divergence = RecordedLikelihood::Divergence{.mean = 0, .same_top = 1};
   EXPECT_DOUBLE_EQ(*Summarize(items)[0].divergence_mean, 1);
   EXPECT_DOUBLE_EQ(*Summarize(items)[0].same_top, 5.0 / 6);
+  // Two items: resamples have the means 0, 1.5 and 3.
+  EXPECT_EQ(Summarize(items)[0].divergence_interval->low, 0);
+  EXPECT_EQ(Summarize(items)[0].divergence_interval->high, 3);
 }
 
 TEST(Suites, Mean_IsUnweightedOverTasks) {

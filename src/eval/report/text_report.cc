@@ -84,6 +84,7 @@ std::vector<std::string> ScoreRow(const CellSummary& cell) {
           FormatShare(cell.saving),
           FormatBytes(cell.allocated),
           FormatBytes(cell.peak),
+          FormatShare(cell.sealed_share),
           fmt::format("{:.1f}", cell.first_token_ms),
           fmt::format("{:.1f}", cell.decode_tokens_per_second)};
 }
@@ -93,9 +94,9 @@ std::string Optional(const std::optional<double>& value) {
 }
 
 std::string ScoreTable(const ReportData& data, const Condition& condition) {
-  MarkdownTable table(
-      {"Task", "Recipe", "Score:", "95 %", "Against full:", "95 %",
-       "Items:", "Empty:", "Saving:", "Allocated:", "Peak:", "First token, ms:", "Tokens/s:"});
+  MarkdownTable table({"Task", "Recipe", "Score:", "95 %", "Against full:", "95 %",
+                       "Items:", "Empty:", "Saving:", "Allocated:", "Peak:", "Sealed:",
+                       "First token, ms:", "Tokens/s:"});
   for (const auto* cells : {&data.cells, &data.suites}) {
     for (const CellSummary& cell : *cells) {
       if (!cell.scored || ConditionOf(cell) != condition) continue;
@@ -107,14 +108,18 @@ std::string ScoreTable(const ReportData& data, const Condition& condition) {
 }
 
 std::string LikelihoodTable(const ReportData& data, const Condition& condition) {
-  MarkdownTable table({"Task", "Recipe", "Perplexity:", "Standard error:", "KL mean:", "KL p99:",
-                       "Same top:", "Saving:", "Allocated:"});
+  MarkdownTable table({"Task", "Recipe", "Perplexity:", "Standard error:", "KL mean:", "95 %",
+                       "KL p99:", "Same top:", "Saving:", "Allocated:", "Sealed:"});
   for (const CellSummary& cell : data.cells) {
     if (!cell.perplexity || ConditionOf(cell) != condition) continue;
-    table.Add({cell.task, SettingLabel(cell.recipe, cell.budget), Optional(cell.perplexity),
-               Optional(cell.perplexity_error), Optional(cell.divergence_mean),
-               Optional(cell.divergence_p99), cell.same_top ? FormatShare(*cell.same_top) : "",
-               FormatShare(cell.saving), FormatBytes(cell.allocated)});
+    table.Add(
+        {cell.task, SettingLabel(cell.recipe, cell.budget), Optional(cell.perplexity),
+         Optional(cell.perplexity_error), Optional(cell.divergence_mean),
+         cell.divergence_interval ? fmt::format("{:.4g} to {:.4g}", cell.divergence_interval->low,
+                                                cell.divergence_interval->high)
+                                  : "",
+         Optional(cell.divergence_p99), cell.same_top ? FormatShare(*cell.same_top) : "",
+         FormatShare(cell.saving), FormatBytes(cell.allocated), FormatShare(cell.sealed_share)});
   }
   return table.empty() ? "" : table.Render() + "\n";
 }
@@ -170,7 +175,10 @@ std::string CsvRow(const CellSummary& cell) {
                                         CsvNumber(cell.perplexity_error),
                                         CsvNumber(cell.divergence_mean),
                                         CsvNumber(cell.divergence_p99),
-                                        CsvNumber(cell.same_top)};
+                                        CsvNumber(cell.same_top),
+                                        CsvNumber(cell.sealed_share),
+                                        CsvNumber(low(cell.divergence_interval)),
+                                        CsvNumber(high(cell.divergence_interval))};
   return fmt::format("{}\n", fmt::join(fields, ","));
 }
 
@@ -197,7 +205,7 @@ std::string CsvReport(const ResultFile& results) {
       "task,score,nulls,model,length,recipe,budget,query_aware,items,score_low,score_high,delta,"
       "delta_low,delta_high,saving,logical,allocated,peak,full_f16,entries_share,first_token_ms,"
       "decode_tokens_per_second,resident_bytes,perplexity,perplexity_error,divergence_mean,"
-      "divergence_p99,same_top\n";
+      "divergence_p99,same_top,sealed_share,divergence_low,divergence_high\n";
   for (const CellSummary& cell : Summarize(results.items)) csv += CsvRow(cell);
   return csv;
 }

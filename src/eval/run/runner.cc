@@ -61,6 +61,8 @@ RecordedCache DescribeContext(const Engine& engine, const Sequence& sequence) {
   RecordedCache cache;
   cache.entries = usage.entries;
   cache.entries_full = EntriesOf(engine, sequence.tokens.size());
+  cache.sealed_keys = usage.sealed_keys;
+  cache.sealed_values = usage.sealed_values;
   cache.logical = usage.logical;
   cache.metadata = usage.metadata;
   cache.allocated = usage.held;
