@@ -211,7 +211,9 @@ void AddWhat(CLI::App& command, EvalFlags& flags) {
   add("--kv", flags.recipes, "RECIPE",
       "how the cache is kept; may be repeated; the full cache always runs too")
       ->allow_extra_args(false);
-  add("--kv-budget", flags.budgets, "B", "budget of the recipes; may be repeated")
+  add("--kv-budget", flags.budgets, "B",
+      "budget of the recipes: 512 entries per head, 10% of the prompt, 10%f16 of its bytes in "
+      "f16, or 2GiB; may be repeated")
       ->allow_extra_args(false);
   add("--profile", flags.profile, "FILE",
       "what is known about the model's heads (default: MODEL.profile.gguf, if it is there)");

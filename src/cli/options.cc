@@ -124,7 +124,8 @@ void AddEngineFlags(CLI::App& command, EngineFlags& flags) {
   flags.recipe_options = {
       add("--kv", flags.recipe, "RECIPE",
           "how the cache is kept (default: full); see pith methods"),
-      add("--kv-budget", flags.budget, "B", "512 entries per head, 10% of the prompt, or 2GiB")};
+      add("--kv-budget", flags.budget, "B",
+          "512 entries per head, 10% of the prompt, 10%f16 of its bytes in f16, or 2GiB")};
   add("--protect", flags.protect, "N",
       "first tokens of the text that no recipe drops, such as a system prompt (default: 0)");
   add("--profile", flags.profile, "FILE",

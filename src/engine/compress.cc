@@ -286,16 +286,6 @@ Status Compression::KeepSelected() {
 
 }  // namespace
 
-uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens) {
-  if (!kv.budget) return num_tokens;
-  const Budget& budget = *kv.budget;
-  PITH_CHECK(budget.kind != Budget::Kind::kBytes);
-  if (budget.kind == Budget::Kind::kEntries) return budget.amount;
-  // A share such as 0.1 of 10 must not lose an entry to rounding.
-  const double entries = std::floor(static_cast<double>(num_tokens) * budget.share + 1e-6);
-  return std::max<uint64_t>(1, static_cast<uint64_t>(entries));
-}
-
 bool IsOverBudget(const SequenceCache& cache, uint64_t entries) {
   const uint32_t num_heads = cache.spec().num_kv_heads;
   const uint32_t total = cache.spec().num_layers * num_heads;

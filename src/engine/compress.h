@@ -41,10 +41,6 @@ struct CompressTarget {
   uint64_t room = 0;
 };
 
-// Entries that a head may keep on average, for a text of `num_tokens`: all of them if there is no
-// budget. Not for budgets in bytes.
-uint64_t BudgetEntries(const PlannedRun& kv, uint64_t num_tokens);
-
 // Whether the heads hold more than `entries` on average.
 bool IsOverBudget(const SequenceCache& cache, uint64_t entries);
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "engine/budget_entries.h"
 #include "engine/impl.h"
 #include "engine/sealing.h"
 
@@ -72,7 +73,7 @@ Status Engine::Impl::CheckProfile(const Plan& plan) const {
 uint64_t Engine::Impl::MaxTokens(const Sequence& sequence) const {
   const Plan& plan = sequence.kv.plan;
   if (plan.num_moved() == 0 || !plan.between_chunks() || plan.decode_interval() == 0 ||
-      !sequence.kv.budget || sequence.kv.budget->kind == Budget::Kind::kShare) {
+      !sequence.kv.budget || IsShare(*sequence.kv.budget)) {
     return options.context;
   }
   const uint64_t most =
@@ -227,8 +228,9 @@ Status Engine::Impl::CheckBytes(const PlannedRun& kv) const {
 
 uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
                                   uint64_t room) const {
-  if (!InBytes(sequence.kv)) return BudgetEntries(sequence.kv, num_tokens);
-  return BytesOf(sequence.kv, sequence.cache.spec()).MaxEntries(room);
+  const CacheSpec& spec = sequence.cache.spec();
+  if (!InBytes(sequence.kv)) return BudgetEntries(sequence.kv, spec, num_tokens);
+  return BytesOf(sequence.kv, spec).MaxEntries(room);
 }
 
 Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,

@@ -145,7 +145,8 @@ Result<PlannedRun> ReadRun(const std::string& recipe, const std::string& budget,
 
 bool SameBudget(const std::optional<Budget>& a, const std::optional<Budget>& b) {
   if (!a || !b) return a.has_value() == b.has_value();
-  return a->kind == b->kind && a->amount == b->amount && a->share == b->share;
+  return a->kind == b->kind && a->amount == b->amount && a->share == b->share &&
+         a->divisor == b->divisor;
 }
 
 std::string RunName(const PlannedRun& kv) {

@@ -72,10 +72,11 @@ class Soak : public testing::Test {
   }
 
   PlannedRun RandomRun() {
-    const std::string store = OneOf<std::string>({"", " + f32", " + q8_0"});
+    const std::string store =
+        OneOf<std::string>({"", " + f32", " + q8_0", " + kivi4(residual=32)"});
     PlannedRun run{Must(ParseRecipe(OneOf(recipes_) + store)), std::nullopt};
     if (!run.plan.takes_budget() || run.plan.keeps_all()) return run;
-    std::vector<std::string> budgets = {"48", "61", "200", "30%", "75%"};
+    std::vector<std::string> budgets = {"48", "61", "200", "30%", "75%", "40%f16"};
     // What repeats the text takes no budget in bytes.
     if (run.plan.needs().replay == 0) budgets.insert(budgets.end(), {"240KiB", "600KiB"});
     run.budget = ParseBudget(OneOf(budgets)).value();
@@ -88,8 +89,7 @@ class Soak : public testing::Test {
   void ExpectDone(const T& result, const Sequence& sequence) {
     if (result) return;
     ++refused_;
-    EXPECT_TRUE(sequence.kv.budget && sequence.kv.budget->kind == Budget::Kind::kShare)
-        << result.error().Message();
+    EXPECT_TRUE(sequence.kv.budget && IsShare(*sequence.kv.budget)) << result.error().Message();
     EXPECT_THAT(result.error().Message(), testing::HasSubstr("never drops"));
   }
 

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
-#include "engine/compress.h"
+#include "engine/budget_entries.h"
 
 namespace pith {
 namespace {
@@ -26,7 +26,7 @@ Status StateFields(Archive& archive, S& sequence) {
 uint64_t MostEntries(const Sequence& sequence) {
   if (InBytes(sequence.kv)) return sequence.kv.budget->amount;
   // A share was taken of a text that may have been longer then.
-  return BudgetEntries(sequence.kv, std::numeric_limits<int32_t>::max());
+  return BudgetEntries(sequence.kv, sequence.cache.spec(), std::numeric_limits<int32_t>::max());
 }
 
 bool StateFits(const Sequence& sequence) {

@@ -5,13 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace pith {
 namespace {
 
 constexpr std::string_view kForms =
-    "A budget is a number of entries (512), a share of the prompt (10%) "
-    "or a number of bytes (2GiB).";
+    "A budget is a number of entries (512), a share of the prompt (10%), a share of its bytes in "
+    "f16 (10%f16) or a number of bytes (2GiB).";
 constexpr size_t kMaxDigits = 18;  // what a uint64_t surely holds
 
 // A decimal number, exactly: digits / 10^decimals.
@@ -57,6 +58,13 @@ Result<Budget> ByteBudget(std::string_view text, const Decimal& number, int shif
   return Budget{Budget::Kind::kBytes, static_cast<uint64_t>(bytes), 0, std::string(text)};
 }
 
+Budget ShareOfF16(std::string_view text, const Decimal& percent) {
+  const uint64_t divisor = percent.scale * 100;  // at most 10^19
+  const uint64_t common = std::gcd(percent.digits, divisor);
+  return {Budget::Kind::kShareOfF16, percent.digits / common, 0, std::string(text),
+          divisor / common};
+}
+
 }  // namespace
 
 Result<Budget> ParseBudget(std::string_view text) {
@@ -69,6 +77,7 @@ Result<Budget> ParseBudget(std::string_view text) {
   if (unit == "MiB") return ByteBudget(text, *number, 20);
   if (unit == "GiB") return ByteBudget(text, *number, 30);
   if (number->digits == 0) return Bad("a budget must be more than zero", text);
+  if (unit == "%f16") return ShareOfF16(text, *number);
   if (unit == "%") {
     const double share =
         static_cast<double>(number->digits) / static_cast<double>(number->scale) / 100.0;
@@ -76,7 +85,8 @@ Result<Budget> ParseBudget(std::string_view text) {
   }
   if (!unit.empty()) {
     return Bad("the unit of the budget is not known", text,
-               "Use KiB, MiB or GiB for bytes and % for a share of the prompt.");
+               "Use KiB, MiB or GiB for bytes, % for a share of the prompt and %f16 for a share "
+               "of its bytes in f16.");
   }
   if (number->scale != 1) return Bad("a budget in entries is a whole number", text);
   return Budget{Budget::Kind::kEntries, number->digits, 0, std::to_string(number->digits)};

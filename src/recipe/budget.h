@@ -14,16 +14,20 @@
 namespace pith {
 
 struct Budget {
-  enum class Kind : uint8_t { kEntries, kShare, kBytes };
+  enum class Kind : uint8_t { kEntries, kShare, kShareOfF16, kBytes };
   Kind kind = Kind::kEntries;
   uint64_t amount =
       0;             // kEntries: per KV head on average; kBytes: allocated bytes of the whole cache
   double share = 0;  // kShare: of the prompt; 0.1 is 10 %
   std::string text;  // as recorded in results
+  // kShareOfF16: amount / divisor, in lowest terms, of the bytes that all entries of the prompt
+  // take in f16. It buys as many entries as fit in the forms in which the recipe stores them, so
+  // that recipes are compared at equal bytes (arXiv 2412.12706).
+  uint64_t divisor = 1;
 };
 
-// "512", "10%", "2GiB" (KiB, MiB, GiB; decimals allowed, rounded down to whole bytes). Zero,
-// negative and overflowing budgets are refused.
+// "512", "10%", "10%f16", "2GiB" (KiB, MiB, GiB; decimals allowed, rounded down to whole bytes).
+// Zero, negative and overflowing budgets are refused.
 Result<Budget> ParseBudget(std::string_view text);
 
 // Refuses a budget for a recipe that has no use for one, or one in entries with less room than it
@@ -40,6 +44,10 @@ struct PlannedRun {
 };
 inline bool InBytes(const PlannedRun& run) {
   return run.budget && run.budget->kind == Budget::Kind::kBytes;
+}
+// Whether the budget grows with the text.
+inline bool IsShare(const Budget& budget) {
+  return budget.kind == Budget::Kind::kShare || budget.kind == Budget::Kind::kShareOfF16;
 }
 Result<std::vector<PlannedRun>> PlanRuns(std::span<const Plan> plans,
                                          std::span<const Budget> budgets);

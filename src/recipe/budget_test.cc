@@ -29,6 +29,26 @@ TEST(Budget, Share_OfThePrompt) {
   EXPECT_DOUBLE_EQ(ParseBudget("150%").value().share, 1.5);  // keeps everything, no error
 }
 
+TEST(Budget, ShareOfF16_IsAnExactFraction) {
+  const std::vector<std::tuple<std::string, uint64_t, uint64_t>> cases = {
+      {"10%f16", 1, 10},
+      {"12.50%f16", 1, 8},
+      {"33.3%f16", 333, 1000},
+      {"200%f16", 2, 1},
+      {"0.00000000000000001%f16", 1, 10000000000000000000u},
+  };
+  for (const auto& [text, amount, divisor] : cases) {
+    const Budget budget = ParseBudget(text).value();
+    EXPECT_EQ(budget.kind, Budget::Kind::kShareOfF16) << text;
+    EXPECT_EQ(budget.amount, amount) << text;
+    EXPECT_EQ(budget.divisor, divisor) << text;
+    EXPECT_EQ(budget.text, text);
+    EXPECT_TRUE(IsShare(budget));
+  }
+  EXPECT_TRUE(CheckBudget(ParseRecipe("snapkv").value(), ParseBudget("1%f16").value()));
+  EXPECT_FALSE(CheckBudget(ParseRecipe("full").value(), ParseBudget("1%f16").value()));
+}
+
 TEST(Budget, Bytes_AreExact) {
   const std::vector<std::pair<std::string, uint64_t>> cases = {
       {"1KiB", 1024},        {"1MiB", 1048576},
@@ -49,7 +69,7 @@ TEST(Budget, BadText_RefusedInOneSentence) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"",
        "the budget is empty (budget \"\"). A budget is a number of entries (512), a share of "
-       "the prompt (10%) or a number of bytes (2GiB)."},
+       "the prompt (10%), a share of its bytes in f16 (10%f16) or a number of bytes (2GiB)."},
       {"0", "a budget must be more than zero (budget \"0\")"},
       {"0%", "a budget must be more than zero"},
       {"0.0%", "a budget must be more than zero"},
@@ -61,6 +81,10 @@ TEST(Budget, BadText_RefusedInOneSentence) {
       {"2GB", "the unit of the budget is not known (budget \"2GB\"). Use KiB, MiB or GiB"},
       {"2 GiB", "the unit of the budget is not known"},
       {"10%%", "the unit of the budget is not known"},
+      {"10%f32", "the unit of the budget is not known"},
+      {"10%F16", "the unit of the budget is not known"},
+      {"10f16", "the unit of the budget is not known"},
+      {"0%f16", "a budget must be more than zero"},
       {"many", "this is not a budget"},
       {"1.", "this is not a budget"},
       {".5%", "this is not a budget"},
@@ -78,7 +102,7 @@ TEST(Budget, BadText_RefusedInOneSentence) {
 
 TEST(Budget, RandomText_NeverCrashes) {
   Rng rng(5);
-  const std::string alphabet = "0123456789.%-+KMGiB e\xFF";
+  const std::string alphabet = "0123456789.%-+KMGiB ef\xFF";
   for (int round = 0; round < 200000; ++round) {
     std::string text;
     for (uint32_t i = rng.Below(24); i > 0; --i) {
