@@ -41,6 +41,11 @@ class CheckIncludesTest(unittest.TestCase):
         self.assert_refused("kernel/attend.h", '"cache/cache.h"')
         self.assert_allowed("kernel/attend_test.cc", '"cache/cache.h"')
 
+    def test_calibration_sees_tasks_only_of_the_evaluation(self):
+        self.assert_allowed("calibrate/duo_text.cc", '"eval/task/duo.h"')
+        self.assert_refused("calibrate/duo_text.cc", '"eval/run/runner.h"')
+        self.assert_refused("engine/engine.cc", '"eval/task/duo.h"')
+
     def test_ggml_stays_in_its_rooms(self):
         self.assert_allowed("model/llama.cc", "<ggml.h>")
         self.assert_refused("cache/cache.cc", "<ggml.h>")

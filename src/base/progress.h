@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace pith {
 
@@ -18,6 +19,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void Update(size_t done, size_t total);
+  // Another label from the next update on.
+  void Relabel(std::string label) { label_ = std::move(label); }
 
  private:
   std::string label_, unit_;

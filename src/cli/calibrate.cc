@@ -74,6 +74,7 @@ void AddCalibrate(CLI::App& app, Context& context) {
       "A profile is one file with what is known about the model's heads. MODEL.profile.gguf beside "
       "MODEL.gguf is found by itself; --profile names another. pith inspect shows what is in it.");
   AddImport(*command, context);
+  AddCalibrateDuo(*command, context);
   command->footer("Example:\n  pith calibrate import -m model.gguf --heads head_scores.json");
 }
 

@@ -120,7 +120,8 @@ std::span<const ProfileSection> AllProfileSections() {
       {kProfileRetrieval, kRetrieval, "head scores (HeadKV)",
        "Import them: pith calibrate import -m {} --heads FILE.json."},
       {kProfileGates, kGates, "gates (DuoAttention)",
-       "Import them: pith calibrate import -m {} --gates FILE.tsv."},
+       "Learn them with pith calibrate duo -m {0}, or import them: pith calibrate import -m {0} "
+       "--gates FILE.tsv."},
       {kProfileEcho, kEcho, "echo and induction scores (RazorAttention)",
        "Measuring them for {} is not built yet."},
   };

@@ -689,6 +689,49 @@ class Profiles(Case):
         self.assertIn("pith calibrate import", self.succeeds("calibrate"))
         self.assertIn("--gates", self.succeeds("calibrate", "import", "--help"))
 
+    def test_gates_are_learnt_beside_what_is_there(self):
+        self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)
+        table = self.folder / "gates.tsv"
+        learn = ["calibrate", "duo", "-m", NANO, "--ctx", "512", "--steps", "2", "-t", "1", "-o", self.profile]
+        page = self.succeeds(*learn, "--tsv", table)
+        self.assertEqual(page, self.succeeds("inspect", self.profile))
+        shown = self.json("inspect", self.profile)["sections"]
+        self.assertEqual(list(shown), ["retrieval", "gates"])
+        self.assertIn("learnt in 2 steps", shown["gates"]["origin"])
+        self.assertEqual(sorted(path.name for path in self.folder.glob("*p.gguf*")), ["p.gguf"])
+        rows = [line.split("\t") for line in table.read_text().splitlines()]
+        self.assertEqual([len(row) for row in rows], [self.KV_HEADS] * self.LAYERS)
+        again = self.folder / "again.gguf"
+        self.succeeds("calibrate", "import", "-m", NANO, "--gates", table, "-o", again)
+        self.assertEqual(self.json("inspect", again)["sections"]["gates"]["gates"], shown["gates"]["gates"])
+
+    def test_learning_goes_on_where_it_stopped(self):
+        learn = ["calibrate", "duo", "-m", NANO, "--ctx", "512", "--steps", "8", "-t", "1", "-o", self.profile, "--tsv"]
+        whole, part = self.folder / "whole.tsv", self.folder / "part.tsv"
+        self.succeeds(*learn, whole)
+        self.profile.unlink()
+        process = subprocess.Popen([PITH, *learn, part], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+        self.assertIn(b"step 1 of 8", process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=120)
+        self.assertEqual(process.returncode, 1)
+        self.assertRegex(stderr.decode(), r"pith: error: interrupted .*p.gguf.training")
+        self.assertFalse(self.profile.exists())
+        self.refused(*learn, part, "--seed", "2", says="another --seed")
+        self.succeeds(*learn, part)
+        self.assertEqual(part.read_text(), whole.read_text())
+        self.assertFalse((self.folder / "p.gguf.training").exists())
+
+    def test_gates_that_cannot_be_learnt(self):
+        learn = ["calibrate", "duo", "-m", NANO, "-o", self.profile]
+        self.refused(*learn, "--ctx", "100", says="Take 512 to 4096")
+        self.refused(*learn, "--steps", "0", says="--steps")
+        self.refused(*learn, "--tsv", "/no/such/folder/x", says="/no/such/folder")
+        self.file("p.gguf.training", b"what?")
+        self.refused(*learn, says="damaged.*Delete it")
+        self.refused("calibrate", "duo", "-m", NANO, "-o", NANO, says="not a profile")
+        self.assertFalse(self.profile.exists())
+
     def test_damaged_profiles_are_refused(self):
         self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
         good = self.profile.read_bytes()
