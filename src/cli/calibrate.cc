@@ -75,7 +75,10 @@ void AddCalibrate(CLI::App& app, Context& context) {
       "MODEL.gguf is found by itself; --profile names another. pith inspect shows what is in it.");
   AddImport(*command, context);
   AddCalibrateDuo(*command, context);
-  command->footer("Example:\n  pith calibrate import -m model.gguf --heads head_scores.json");
+  command->footer(
+      "Examples:\n"
+      "  pith calibrate duo -m model.gguf\n"
+      "  pith calibrate import -m model.gguf --heads head_scores.json");
 }
 
 }  // namespace pith
