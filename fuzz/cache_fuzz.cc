@@ -18,7 +18,7 @@ void Require(bool holds) {
   if (!holds) std::abort();
 }
 
-// One layer and head: plain with side blocks, sealed in groups, sealed one by one.
+// One layer and head: plain with side blocks, sealed in groups, sealed one by one and rotated.
 pith::CacheSpec SpecOf(uint8_t choice) {
   const pith::Form* plain = pith::FindForm("f16");
   const pith::Form* kivi = pith::FindKivi(4, 32);
@@ -37,6 +37,7 @@ pith::CacheSpec SpecOf(uint8_t choice) {
       break;
     default:
       spec.keys.sealed = pith::FindForm("bf16");
+      spec.keys.rotated = true;
   }
   return spec;
 }

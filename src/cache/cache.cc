@@ -20,8 +20,10 @@ ListLayouts LayoutsOf(const CacheSpec& spec, Side side) {
   const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
   PITH_CHECK(list.form != nullptr && list.dim > 0 && list.form->group(side) == 0);
   PITH_CHECK(list.dim % list.form->dim_multiple == 0);
-  ListLayouts layouts{.tail = {.form = list.form, .side = side, .dim = list.dim},
-                      .sealed = {.form = list.sealed, .side = side, .dim = list.dim}};
+  ListLayouts layouts{
+      .tail = {.form = list.form, .side = side, .dim = list.dim},
+      .sealed = {.form = list.sealed, .side = side, .dim = list.dim, .rotated = list.rotated}};
+  PITH_CHECK(!list.rotated || list.sealed != nullptr);
   std::copy_if(spec.side_blocks.begin(), spec.side_blocks.end(),
                std::back_inserter(layouts.tail.side_blocks),
                [side](const SideBlock& block) { return block.side == side; });

@@ -39,6 +39,9 @@ struct ListSpec {
   // Of older entries, once Seal() has moved them; nullptr: all stay in the tail. Keys and values
   // may differ in it. No side blocks on a side that has one.
   const Form* sealed = nullptr;
+  // Whether entries are rotated before they are sealed (codec/hadamard.h). The tail never is, and
+  // what is read from the cache is turned back.
+  bool rotated = false;
 };
 
 struct CacheSpec {

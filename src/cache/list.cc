@@ -5,8 +5,18 @@
 
 #include "base/check.h"
 #include "cache/group_list.h"
+#include "codec/packed.h"
 
 namespace pith {
+namespace {
+
+// A number that is not finite would spoil all others of its entry.
+void Rotate(std::span<float> rows, uint32_t dim) {
+  for (float& x : rows) x = Contained(x);
+  RotateRows(rows, dim);
+}
+
+}  // namespace
 
 EntryList::EntryList(PagePool* pool, const ListLayouts* layouts, HeldBytes* held)
     : tail_(pool, &layouts->tail, held) {
@@ -122,8 +132,10 @@ void EntryList::CommitSeal() {
 
 void EntryList::EncodeSeal() {
   const HeadView tail{.keys = tail_.views(), .values = tail_.views(), .num_entries = tail_.size()};
+  const uint32_t dim = tail_.layout().dim;
   sealed_->StoreLast(seal_positions_.size(), [&](uint64_t first, uint32_t count, float* rows) {
     ReadRows(tail, tail_.layout().side, first, count, rows);
+    if (sealed_->layout().rotated) Rotate({rows, size_t{count} * dim}, dim);
   });
   tail_.MoveKept(seal_kept_);
 }

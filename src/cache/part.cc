@@ -140,7 +140,8 @@ void ListPart::CommitPages(std::span<const int32_t> positions, uint32_t page_ent
     views_.push_back({.data = page->data,
                       .form = layout_->form,
                       .shape = layout_->Shape(page->capacity),
-                      .positions = page->positions});
+                      .positions = page->positions,
+                      .rotated = layout_->rotated});
     AppendToLast(positions.first(count));
     positions = positions.subspan(count);
   }

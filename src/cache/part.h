@@ -22,6 +22,7 @@ struct ListLayout {
   Side side = Side::kKeys;
   uint32_t dim = 0;
   std::vector<SideBlock> side_blocks;  // those of this side
+  bool rotated = false;                // what is stored was rotated before
 
   PageShape Shape(uint32_t capacity) const { return {.dim = dim, .capacity = capacity}; }
   size_t EntryBytes(uint32_t capacity) const { return form->page_bytes(side, Shape(capacity)); }

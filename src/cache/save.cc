@@ -71,32 +71,39 @@ class Reader : public ByteReader {
 
 // What is said about the sealed form of a list that has none.
 constexpr Form kNoForm = {.name = "none"};
+const Form& FormOr(const Form* form) { return form != nullptr ? *form : kNoForm; }
 
-void WriteForm(const Form& form, Side side, Writer* out) {
-  out->Text(form.name);
+// A sealed form's name, and whether what it stores was rotated: its codes mean something else then.
+std::string SealedName(const ListSpec& list) {
+  return std::string(FormOr(list.sealed).name) + (list.rotated ? "+hadamard" : "");
+}
+
+void WriteForm(const Form& form, std::string_view name, Side side, Writer* out) {
+  out->Text(name);
   out->Number(static_cast<uint32_t>(form.id));
   out->Number(form.version);
   out->Number(form.group(side));
 }
 
-Status CheckForm(const Form& form, Side side, const std::string& of, Reader* in) {
-  PITH_TRY(in->ExpectText("form of the " + of, form.name));
+Status CheckForm(const Form& form, std::string_view name, Side side, const std::string& of,
+                 Reader* in) {
+  PITH_TRY(in->ExpectText("form of the " + of, name));
   PITH_TRY(in->Expect("form number of the " + of, static_cast<uint32_t>(form.id)));
   PITH_TRY(in->Expect("form version of the " + of, form.version));
   return in->Expect("group of the " + of, form.group(side));
 }
 
 void WriteListSpec(const ListSpec& list, Side side, Writer* out) {
-  WriteForm(*list.form, side, out);
-  WriteForm(list.sealed != nullptr ? *list.sealed : kNoForm, side, out);
+  WriteForm(*list.form, list.form->name, side, out);
+  WriteForm(FormOr(list.sealed), SealedName(list), side, out);
   out->Number(list.dim);
   out->Number(static_cast<uint32_t>(list.scope));
 }
 
 Status CheckListSpec(const ListSpec& list, Side side, Reader* in) {
   const std::string name = side == Side::kKeys ? "keys" : "values";
-  PITH_TRY(CheckForm(*list.form, side, name, in));
-  PITH_TRY(CheckForm(list.sealed != nullptr ? *list.sealed : kNoForm, side, "sealed " + name, in));
+  PITH_TRY(CheckForm(*list.form, list.form->name, side, name, in));
+  PITH_TRY(CheckForm(FormOr(list.sealed), SealedName(list), side, "sealed " + name, in));
   PITH_TRY(in->Expect("head size of the " + name, list.dim));
   return in->Expect("owner scope of the " + name, static_cast<uint32_t>(list.scope));
 }

@@ -165,8 +165,10 @@ struct Model {
         const std::vector<float> row = entries[first + i].Row(side, owner, list.dim);
         rows.insert(rows.end(), row.begin(), row.end());
       }
+      if (list.rotated) RotateRows(rows, list.dim);
       list.sealed->store(side, page.data(), shape, 0, here, rows.data(), list.dim);
       list.sealed->load(side, page.data(), shape, 0, here, rows.data(), list.dim);
+      if (list.rotated) RotateRows(rows, list.dim);
       ++num_groups;
       for (uint32_t i = 0; i < here; ++i) {
         const float* row = &rows[size_t{i} * list.dim];
@@ -264,6 +266,7 @@ inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpe
     ASSERT_LT(index, entries.size());
     const bool sealed = entries[index].is_sealed(side);
     ASSERT_EQ(page.form, sealed ? list.sealed : list.form);
+    ASSERT_EQ(page.rotated, sealed && list.rotated);
     ASSERT_EQ(page.shape.dim, list.dim);
     ASSERT_GT(page.count, 0u);
     ASSERT_LE(page.count, page.shape.capacity);
@@ -276,7 +279,7 @@ inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpe
     } else {
       ASSERT_TRUE(last || page.count == kMaxPageEntries);
     }
-    page.form->load(side, page.data, page.shape, 0, page.count, rows.data(), list.dim);
+    LoadRows(page, side, 0, page.count, rows.data());
     for (uint32_t i = 0; index < end; ++i, ++index) {
       const Model::Entry& entry = entries[index];
       ASSERT_EQ(entry.is_sealed(side), sealed);
@@ -348,6 +351,7 @@ inline CacheSpec RandomSpec(Rng* rng) {
     const uint32_t sealed = rng->Below(6);
     if (sealed < 3) list->sealed = &kGroupForm;
     if (sealed == 3) list->sealed = AnyExactForm(rng);
+    list->rotated = list->sealed != nullptr && rng->Below(3) == 0;
   }
   if (spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup) {
     for (uint32_t i = 0; i < spec.num_layers; ++i) spec.layer_group.push_back(rng->Below(3));

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "codec/codec.h"
+#include "codec/hadamard.h"
 
 namespace pith {
 
@@ -20,6 +21,7 @@ struct PageView {
   uint32_t count = 0;                  // entries in use
   int32_t first_position = 0;          // entry i sits at first_position + i, if positions is null
   const int32_t* positions = nullptr;  // [count], ascending; else null
+  bool rotated = false;                // entries were rotated before they were stored (hadamard.h)
 
   int32_t Position(uint32_t entry) const {
     return positions != nullptr ? positions[entry] : first_position + static_cast<int32_t>(entry);
@@ -34,6 +36,13 @@ struct HeadView {
   uint64_t num_entries = 0;
 };
 
+// Decodes entries [first, first + count) of a page to f32 rows [count][dim], turned back if they
+// were rotated. Thread-safe.
+inline void LoadRows(const PageView& page, Side side, uint32_t first, uint32_t count, float* rows) {
+  page.form->load(side, page.data, page.shape, first, count, rows, page.shape.dim);
+  if (page.rotated) RotateRows({rows, size_t{count} * page.shape.dim}, page.shape.dim);
+}
+
 // Decodes entries [first, first + count) of a head to f32 rows [count][dim]. Thread-safe.
 inline void ReadRows(const HeadView& head, Side side, uint64_t first, uint32_t count, float* rows) {
   PITH_CHECK(first <= head.num_entries && count <= head.num_entries - first);
@@ -45,7 +54,7 @@ inline void ReadRows(const HeadView& head, Side side, uint64_t first, uint32_t c
     }
     const auto entry = static_cast<uint32_t>(first);
     const uint32_t here = std::min(count, page.count - entry);
-    page.form->load(side, page.data, page.shape, entry, here, rows, page.shape.dim);
+    LoadRows(page, side, entry, here, rows);
     rows += size_t{here} * page.shape.dim;
     count -= here;
     first = 0;

@@ -21,4 +21,8 @@ void RotateHadamard(std::span<float> vector) {
   for (float& x : vector) x *= scale;
 }
 
+void RotateRows(std::span<float> rows, size_t dim) {
+  for (; !rows.empty(); rows = rows.subspan(dim)) RotateHadamard(rows.first(dim));
+}
+
 }  // namespace pith

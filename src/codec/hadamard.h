@@ -15,4 +15,7 @@ constexpr size_t HadamardOrder(size_t size) { return size & (~size + 1); }
 // is symmetric and its own inverse, products of two rotated vectors are those of the vectors.
 void RotateHadamard(std::span<float> vector);
 
+// Every row of [rows][dim].
+void RotateRows(std::span<float> rows, size_t dim);
+
 }  // namespace pith

@@ -87,8 +87,9 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
   spec.num_layers = s.num_layers;
   spec.num_kv_heads = s.num_kv_heads;
   const Storage& store = plan.storage;
-  spec.keys = {store.key_tail, s.key_dim, OwnerScope::kHead, store.key_sealed};
-  spec.values = {store.value_tail, s.value_dim, OwnerScope::kHead, store.value_sealed};
+  spec.keys = {store.key_tail, s.key_dim, OwnerScope::kHead, store.key_sealed, store.keys_rotated};
+  spec.values = {store.value_tail, s.value_dim, OwnerScope::kHead, store.value_sealed,
+                 store.values_rotated};
   return spec;
 }
 

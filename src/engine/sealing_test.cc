@@ -78,7 +78,8 @@ TEST(Sealing, ResidualOfTheWholeText_IsTheFullCacheBitForBit) {
   const auto engine = MakeEngine();
   Sequence full = Fed(*engine, Planned("full"), 150);
   const auto expected = Decode(*engine, full, 5);
-  for (const char* recipe : {"kivi2(residual=256)", "q4_0(residual=155)", "q8_0(residual=200)"}) {
+  for (const char* recipe : {"kivi2(residual=256)", "q4_0(residual=155)", "q8_0(residual=200)",
+                             "kivi2(residual=256,rotate=keys)", "q4_0(residual=155,rotate=both)"}) {
     Sequence sequence = Fed(*engine, Planned(recipe), 150);
     EXPECT_EQ(Decode(*engine, sequence, 5), expected) << recipe;
     EXPECT_EQ(sequence.cache.Usage().sealed_keys, 0u);
@@ -103,6 +104,32 @@ TEST(Sealing, MoreBits_AreNearerToTheFullCache) {
   }
 }
 
+// Queries and outputs turn with the entries: what is left is the rounding to 8 bits, as without
+// rotation. Prompts and single tokens read sealed entries in different ways.
+TEST(Sealing, RotatedEntries_AreAsNearToTheFullCacheAsOthers) {
+  const auto engine = MakeEngine();
+  Sequence full = Fed(*engine, Planned("f32"), 400);
+  const auto expected = Decode(*engine, full, 3);
+  const auto distance = [&](const std::string& recipe) {
+    Sequence sequence = Fed(*engine, Planned(recipe), 400);
+    EXPECT_GT(sequence.cache.Usage().sealed_keys, 0u) << recipe;
+    const auto logits = Decode(*engine, sequence, 3);
+    double sum = 0;
+    for (size_t step = 0; step < logits.size(); ++step) {
+      for (size_t i = 0; i < logits[step].size(); ++i) {
+        sum += std::abs(double{logits[step][i]} - expected[step][i]);
+      }
+    }
+    return sum;
+  };
+  for (const std::string form : {"q8_0(residual=16", "kivi(bits=8,residual=32"}) {
+    const double plain = distance(form + ")");
+    for (const char* what : {"keys", "values", "both"}) {
+      EXPECT_LT(distance(form + ",rotate=" + what + ")"), 2 * plain) << form << " " << what;
+    }
+  }
+}
+
 TEST(Sealing, Recipes_ScoreExactEntriesAndSealWhatStays) {
   for (const char* recipe : {"snapkv", "h2o", "keydiff", "adakv"}) {
     const auto engine = MakeEngine(50);
@@ -122,23 +149,29 @@ TEST(Sealing, Recipes_ScoreExactEntriesAndSealWhatStays) {
 }
 
 TEST(Sealing, ThreadsMakeNoDifference) {
-  std::vector<std::vector<float>> logits[2];
-  for (const int i : {0, 1}) {
-    const auto engine = MakeEngine(64, i + 1);
-    Sequence sequence = Fed(*engine, Planned("kivi4(residual=32)"), 300);
-    logits[i] = Decode(*engine, sequence, 40);
+  for (const char* recipe : {"kivi4(residual=32)", "kivi4(residual=32,rotate=values)",
+                             "q4_0(residual=10,rotate=both)"}) {
+    std::vector<std::vector<float>> logits[2];
+    for (const int i : {0, 1}) {
+      const auto engine = MakeEngine(64, i + 1);
+      Sequence sequence = Fed(*engine, Planned(recipe), 300);
+      logits[i] = Decode(*engine, sequence, 40);
+    }
+    EXPECT_EQ(logits[0], logits[1]) << recipe;
   }
-  EXPECT_EQ(logits[0], logits[1]);
 }
 
 TEST(Sealing, Bytes_AreWhatTheFormsPromise) {
   const auto engine = MakeEngine(512);
   Sequence full = Fed(*engine, Planned("full"), 4096);
   const double f16 = static_cast<double>(full.cache.Usage().held);
-  const std::pair<const char*, double> most[] = {
-      {"kivi4(group=32,residual=0)", 0.32}, {"kivi4(group=64,residual=0)", 0.29},
-      {"kivi2(group=32,residual=0)", 0.19}, {"kivi2(group=64,residual=0)", 0.16},
-      {"q4_0(residual=0)", 0.29},           {"q8_0(residual=0)", 0.54}};
+  const std::pair<const char*, double> most[] = {{"kivi4(group=32,residual=0)", 0.32},
+                                                 {"kivi4(group=64,residual=0)", 0.29},
+                                                 {"kivi2(group=32,residual=0)", 0.19},
+                                                 {"kivi2(group=64,residual=0)", 0.16},
+                                                 {"q4_0(residual=0)", 0.29},
+                                                 {"q8_0(residual=0)", 0.54},
+                                                 {"q4_0(residual=0,rotate=both)", 0.29}};
   for (const auto& [recipe, share] : most) {
     const Sequence sequence = Fed(*engine, Planned(recipe), 4096);
     EXPECT_EQ(sequence.cache.Usage().sealed_keys, 2 * 4096u) << recipe;
@@ -150,6 +183,7 @@ TEST(Sealing, SharedPrompts_AreThoseThatAreReadExactly) {
   EXPECT_TRUE(SharesPrefill(Planned("snapkv + q4_0", "64"), Planned("h2o + q4_0", "64")));
   EXPECT_FALSE(SharesPrefill(Planned("snapkv + q4_0", "64"), Planned("q4_0")));
   EXPECT_FALSE(SharesPrefill(Planned("q8_0"), Planned("q4_0")));
+  EXPECT_FALSE(SharesPrefill(Planned("q4_0(rotate=both)"), Planned("q4_0")));
 }
 
 }  // namespace

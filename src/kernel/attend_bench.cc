@@ -37,8 +37,14 @@ namespace {
 constexpr uint32_t kQueryHeads = 32;
 constexpr uint32_t kKvHeads = 8;
 
-struct Setting {
+struct MeasuredForm {
   const Form* form;
+  bool rotated = false;
+  std::string name() const { return std::string(form->name) + (rotated ? "+hadamard" : ""); }
+};
+
+struct Setting {
+  MeasuredForm measured;
   uint32_t dim;
   uint32_t entries;  // rows of this step included
   uint32_t rows;
@@ -75,7 +81,7 @@ void MergeOp(ggml_tensor* /*dst*/, int thread, int num_threads, void* layer) {
 // The two sides of one setting.
 class Duel {
  public:
-  explicit Duel(const Setting& s) : s_(s), low_type_(LowType(*s.form)) {
+  explicit Duel(const Setting& s) : s_(s), low_type_(LowType(*s.measured.form)) {
     // f16 keys, values and transposed values, and both in the other type.
     const size_t kv = size_t{s.entries} * kKvHeads * s.dim * 2 * 5;
     const size_t rows = size_t{s.rows} * kQueryHeads * s.dim * sizeof(float);
@@ -159,7 +165,7 @@ class Duel {
 
   // A sealed form's pages hold one group of keys.
   uint32_t PageEntries(Side side) const {
-    return s_.form->group(side) > 0 ? s_.form->group(side) : 128;
+    return s_.measured.form->group(side) > 0 ? s_.measured.form->group(side) : 128;
   }
 
   void AddLayer(Rng& rng) {
@@ -177,9 +183,9 @@ class Duel {
         const uint32_t capacity = PageEntries(side);
         for (uint32_t first = 0; first < s_.entries; first += capacity) {
           const uint32_t count = std::min(capacity, s_.entries - first);
-          layer->lists.back()->AddPage(*s_.form, capacity, count,
+          layer->lists.back()->AddPage(*s_.measured.form, capacity, count,
                                        rows.data() + size_t{first} * s_.dim,
-                                       static_cast<int32_t>(first), nullptr);
+                                       static_cast<int32_t>(first), nullptr, s_.measured.rotated);
         }
         auto* to = static_cast<ggml_fp16_t*>((side == Side::kKeys ? k : v)->data);
         for (size_t e = 0; e < s_.entries; ++e) {
@@ -338,18 +344,19 @@ void Report(const std::string& regime, const Setting& s, uint32_t context, int r
       "| {} | {} | {} | {} | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f} ({}) | {:.2f} | {:.2f} | "
       "{:.1f} | "
       "{:.1f} | {:.0e} | {:.0e} |\n",
-      regime, s.form->name, s.dim, context, s.threads, t.ours, t.flash, t.products, t.low_flash,
-      ggml_type_name(duel.low_type()), best / t.ours, t.low_flash / t.ours,
-      numbers * s.form->bits_per_value / 8 / t.ours / 1e6, flops / t.ours / 1e6,
+      regime, s.measured.name(), s.dim, context, s.threads, t.ours, t.flash, t.products,
+      t.low_flash, ggml_type_name(duel.low_type()), best / t.ours, t.low_flash / t.ours,
+      numbers * s.measured.form->bits_per_value / 8 / t.ours / 1e6, flops / t.ours / 1e6,
       duel.DifferenceToFlash(), duel.DifferenceToProducts());
   std::fflush(stdout);
 }
 
-// f16, ggml's two, and KIVI's for groups of 32 and 128.
-std::vector<const Form*> MeasuredForms() {
-  std::vector<const Form*> forms = {FindForm("f16"), FindForm("q8_0"), FindForm("q4_0")};
+// f16, ggml's two, q4_0 rotated as well, and KIVI's for groups of 32 and 128.
+std::vector<MeasuredForm> MeasuredForms() {
+  const Form* const q4_0 = FindForm("q4_0");
+  std::vector<MeasuredForm> forms = {{FindForm("f16")}, {FindForm("q8_0")}, {q4_0}, {q4_0, true}};
   for (const uint32_t bits : {8u, 4u, 2u}) {
-    for (const uint32_t group : {32u, 128u}) forms.push_back(FindKivi(bits, group));
+    for (const uint32_t group : {32u, 128u}) forms.push_back({FindKivi(bits, group)});
   }
   return forms;
 }
@@ -385,8 +392,8 @@ int Main(int argc, char** argv) {
       "products f16 |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (const uint32_t dim : {64u, 128u}) {
     for (const int threads : {1, 2}) {
-      for (const Form* form : MeasuredForms()) {
-        if (!filter.form.empty() && filter.form != form->name) continue;
+      for (const MeasuredForm& form : MeasuredForms()) {
+        if (!filter.form.empty() && filter.form != form.name()) continue;
         for (const uint32_t context : {128u, 4096u, 16384u, 32768u}) {
           if (!filter.Takes("decode", threads, dim, context)) continue;
           const uint32_t layers = std::clamp(16384u / context, 1u, 16u);

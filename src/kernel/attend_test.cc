@@ -49,6 +49,10 @@ struct HeadSpec {
   uint32_t value_class = 0;
   const Form* key_form = nullptr;  // nullptr: any, from page to page
   const Form* value_form = nullptr;
+  // So many entries at the front are rotated: sealed ones, the tail behind them is not.
+  uint32_t rotated_keys = 0, rotated_values = 0;
+  const Form* form_of_rotated = nullptr;  // nullptr: as of others; else others are in f16
+  bool any_rotated = false;               // instead: any page may be
 };
 
 enum class Rows { kLast, kAnywhere };  // where the rows of a sequence sit
@@ -136,20 +140,25 @@ class Case {
     const uint32_t fixed_class = side == Side::kKeys ? spec.key_class : spec.value_class;
     const Form* fixed_form = side == Side::kKeys ? spec.key_form : spec.value_form;
     for (uint32_t first = 0; first < spec.entries;) {
+      const uint32_t num_rotated = side == Side::kKeys ? spec.rotated_keys : spec.rotated_values;
+      const Form* border_form = first < num_rotated ? spec.form_of_rotated : FindForm(FormId::kF16);
+      if (spec.form_of_rotated != nullptr) fixed_form = border_form;
       const Form& form = fixed_form != nullptr ? *fixed_form : *AnyForm(rng, dim);
       uint32_t capacity = fixed_class > 0 ? fixed_class : kClasses[rng.Below(std::size(kClasses))];
       if (form.group(side) > 0) capacity = std::min(capacity, form.group(side));
       // Pages of sealed lists may have room anywhere.
       const uint32_t full =
           fixed_class > 0 || rng.Below(3) > 0 ? capacity : 1 + rng.Below(capacity);
-      const uint32_t count = std::min(full, spec.entries - first);
+      const bool rotated = first < num_rotated || (spec.any_rotated && rng.Below(2) == 0);
+      const uint32_t end = first < num_rotated ? num_rotated : spec.entries;
+      const uint32_t count = std::min(full, end - first);
       std::vector<float> rows(size_t{count} * dim);
       for (float& x : rows) x = rng.Normal();
       const int32_t span = positions[first + count - 1] - positions[first];
       const bool has_gap = span != static_cast<int32_t>(count) - 1;
       const bool write_out = spec.explicit_positions && (has_gap || rng.Below(4) == 0);
       list->AddPage(form, capacity, count, rows.data(), positions[first],
-                    write_out ? &positions[first] : nullptr);
+                    write_out ? &positions[first] : nullptr, rotated);
       first += count;
     }
     return list->pages();
@@ -268,6 +277,7 @@ Case AnyCase(uint64_t seed) {
     for (HeadSpec& spec : specs) {
       spec.entries = ragged ? AnyCount(rng) : entries;
       spec.explicit_positions = rng.Below(3) == 0;
+      spec.any_rotated = rng.Below(4) == 0;
       if (rng.Below(2) == 0) spec.key_class = spec.value_class = 128;
       if (rng.Below(2) == 0) {
         spec.key_form = AnyForm(rng, shape.key_dim);
@@ -327,6 +337,33 @@ TEST_P(AttendTargets, EveryFormPair_MatchesReference) {
         const Case c = OneHead(3, 4, 64, rows, spec);
         ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0)
             << key_form->name << " keys, " << value_form->name << " values, rows " << rows;
+      }
+    }
+  }
+}
+
+// Rotated pages and a tail in f16, whose border lies elsewhere in keys than in values, as with
+// KIVI's counters. 80 channels are five blocks of the matrix; q8_0 and q4_0 do not take them.
+TEST_P(AttendTargets, RotatedSealedEntriesAndTail_MatchReference) {
+  struct Border {
+    uint32_t keys, values;
+  };
+  for (const Form* form : AllForms()) {
+    for (const uint32_t dim : {32u, 64u, 80u, 96u, 128u}) {
+      if (dim % form->dim_multiple != 0) continue;
+      for (const Border border :
+           {Border{256, 0}, Border{0, 172}, Border{256, 172}, Border{300, 300}}) {
+        for (const uint32_t rows : {1u, 14u}) {
+          HeadSpec spec;
+          spec.entries = 300;
+          spec.rotated_keys = border.keys;
+          spec.rotated_values = border.values;
+          spec.form_of_rotated = form;
+          const Case c = OneHead(5, 4, dim, rows, spec);
+          ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0)
+              << form->name << " of " << dim << ", " << border.keys << " keys and " << border.values
+              << " values rotated, rows " << rows;
+        }
       }
     }
   }

@@ -13,12 +13,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "base/check.h"
 #include "kernel/attend.h"
 #include "kernel/attend_layout.h"
 #include "kernel/packed_lines-inl.h"
+#include "kernel/rotate-inl.h"
 #include "kernel/tile-inl.h"
 #include "simd/types.h"
 
@@ -71,20 +73,6 @@ class ItemRun {
   }
 
   void Begin() {
-    // Weights are powers of two: the base change is part of the scale.
-    constexpr float kLog2E = 1.44269504f;
-    const float scale = shape_.scale * kLog2E;
-    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-      const uint32_t lines = SubLines(sub);
-      float* packed = queries_ + size_t{SubBegin(sub)} * shape_.key_dim;
-      for (uint32_t i = 0; i < lines; ++i) {
-        const uint32_t line = SubBegin(sub) + i;
-        const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
-                         size_t{Head(line)} * shape_.key_dim;
-        for (uint32_t c = 0; c < shape_.key_dim; ++c) packed[size_t{c} * lines + i] = q[c] * scale;
-        if (Direct()) CopyQuery(line, q, scale);
-      }
-    }
     std::fill_n(outputs_, item_.num_lines * layout_.output_stride, 0.0f);
     std::fill_n(sums_, size_t{item_.num_lines} * 8, 0.0f);
     std::fill_n(maxima_, item_.num_lines, -std::numeric_limits<float>::max());
@@ -96,10 +84,47 @@ class ItemRun {
     }
   }
 
-  void CopyQuery(uint32_t line, const float* q, float scale) {
+  // Scaled, and rotated where the keys are. Read anew when pages of keys begin to differ in that,
+  // which is seldom: sealed entries may be rotated, the tail behind them is not.
+  void LoadQueries(bool rotated) {
+    if (queries_rotated_ == rotated) return;
+    queries_rotated_ = rotated;
+    packed_.ForgetQueries();
+    // Weights are powers of two: the base change is part of the scale.
+    constexpr float kLog2E = 1.44269504f;
+    const float scale = shape_.scale * kLog2E;
+    float query[kMaxDim];
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      const uint32_t lines = SubLines(sub);
+      float* packed = queries_ + size_t{SubBegin(sub)} * shape_.key_dim;
+      for (uint32_t i = 0; i < lines; ++i) {
+        const uint32_t line = SubBegin(sub) + i;
+        const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
+                         size_t{Head(line)} * shape_.key_dim;
+        for (uint32_t c = 0; c < shape_.key_dim; ++c) query[c] = q[c] * scale;
+        if (rotated) Rotate(query, shape_.key_dim);
+        for (uint32_t c = 0; c < shape_.key_dim; ++c) packed[size_t{c} * lines + i] = query[c];
+        if (Direct()) CopyQuery(line, query);
+      }
+    }
+  }
+
+  void CopyQuery(uint32_t line, const float* query) {
     float* const to = packed_.query(line);
-    for (uint32_t c = 0; c < shape_.key_dim; ++c) to[c] = q[c] * scale;
+    std::copy_n(query, shape_.key_dim, to);
     std::fill(to + shape_.key_dim, to + RoundUp(shape_.key_dim, kCellChannels), 0.0f);
+  }
+
+  // Turns what was added up so far to where the values are. Rotation is linear, so that later
+  // factors of the online softmax apply to it as to everything else.
+  void TurnOutputs(bool rotated) {
+    if (outputs_rotated_ == rotated) return;
+    if (outputs_rotated_.has_value()) {
+      for (uint32_t l = 0; l < item_.num_lines; ++l) {
+        Rotate(outputs_ + l * layout_.output_stride, shape_.value_dim);
+      }
+    }
+    outputs_rotated_ = rotated;
   }
 
   // Whether every line sees every entry of the tile.
@@ -173,6 +198,7 @@ class ItemRun {
   bool Direct() const { return item_.num_lines <= kDirectLines; }
 
   void ScoreTile(const Tile& tile, SlotRange slots) {
+    LoadQueries(tile.key_page->rotated);
     if (tile.key_page->form->packing != nullptr) return ScorePackedKeys(tile, slots);
     switch (tile.key_page->form->id) {
       case FormId::kF32:
@@ -188,6 +214,7 @@ class ItemRun {
   }
 
   void AddTile(const Tile& tile, SlotRange slots) {
+    TurnOutputs(tile.value_page->rotated);
     if (tile.value_page->form->packing != nullptr) return AddPackedValues(tile, slots);
     switch (tile.value_page->form->id) {
       case FormId::kF32:
@@ -325,6 +352,7 @@ class ItemRun {
   }
 
   void Finish() {
+    TurnOutputs(false);
     for (uint32_t l = 0; l < item_.num_lines; ++l) {
       const float* output = outputs_ + l * layout_.output_stride;
       const float sum = SumLanes(LoadOctet(sums_ + size_t{l} * 8));
@@ -360,6 +388,8 @@ class ItemRun {
   const uint32_t num_subs_;
   uint32_t first_slot_ = 0;  // of the pages that are worked on, see ExtendTile()
   PackedLines packed_;
+  // Nothing before the first page.
+  std::optional<bool> queries_rotated_, outputs_rotated_;
   int64_t oldest_row_ = 0;  // positions
   int64_t newest_row_ = 0;
 };

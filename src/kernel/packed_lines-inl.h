@@ -63,6 +63,8 @@ class PackedLines {
   // Room for a line's query, scaled; zeros follow up to a whole cell.
   float* query(uint32_t line) { return queries_ + size_t{line} * kMaxDim; }
 
+  // After queries have changed.
+  void ForgetQueries() { made_for_ = nullptr; }
   // Makes integers of the queries, unless those for the last page are right for this one as well.
   void PrepareQueries(const PackedSide& keys, uint32_t num_lines) {
     const void* const made_for = keys.layout.per_channel ? static_cast<const void*>(keys.header)

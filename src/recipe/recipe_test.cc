@@ -56,6 +56,10 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"score=tova + select=layer + when=decode + f32", "tova + store=f32"},
       {"alloc=ada + score=keydiff(recent=32) + when=chunks",
        "score=keydiff(recent=32) + alloc=ada + when=chunks"},
+      {"q4_0(rotate=none)", "full + store=q4_0"},
+      {"q4_0(rotate=both,residual=64)", "full + store=q4_0(residual=64,rotate=both)"},
+      {"kivi2(rotate=values)", "full + store=kivi(bits=2,rotate=values)"},
+      {"snapkv + mixed(rotate=keys,k=q4_0)", "snapkv + store=mixed(k=q4_0,rotate=keys)"},
       {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
   };
   for (const auto& [text, canonical] : cases) {
@@ -89,6 +93,12 @@ TEST(Recipe, SealedForms_HaveATailAndAResidual) {
   EXPECT_EQ(storage_of("kivi"), (Storage{f16, f16, FindKivi(4, 32), FindKivi(4, 32), 128}));
   EXPECT_EQ(storage_of("kivi(bits=8,values=2,group=64,residual=64)"),
             (Storage{f16, f16, FindKivi(8, 64), FindKivi(2, 64), 64}));
+  EXPECT_EQ(storage_of("q4_0(rotate=values)"),
+            (Storage{f16, f16, FindForm(FormId::kQ4_0), FindForm(FormId::kQ4_0), 32, false, true}));
+  EXPECT_EQ(storage_of("kivi(rotate=both)"),
+            (Storage{f16, f16, FindKivi(4, 32), FindKivi(4, 32), 128, true, true}));
+  EXPECT_EQ(storage_of("mixed(k=q8_0,rotate=keys)"),
+            (Storage{f16, f16, FindForm(FormId::kQ8_0), nullptr, 32, true, false}));
   EXPECT_EQ(storage_of("mixed(k=kivi4,v=f32)"),
             (Storage{f16, FindForm(FormId::kF32), FindKivi(4, 32), nullptr, 32}));
   EXPECT_EQ(ParseRecipe("kivi4(residual=64)").value().canonical, "full + store=kivi(residual=64)");
@@ -159,6 +169,10 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "f32, f16, bf16, q8_0, q4_0, kivi8, kivi4, kivi2."},
       {"kivi(group=64,residual=32)",
        "\"kivi\": residual must be a multiple of group (recipe, column 1)"},
+      {"mixed(k=q4_0,rotate=both)", "\"mixed\": rotate is for a form of 8 bits or fewer"},
+      {"q4_0(rotate=on)",
+       "the parameter \"rotate\" cannot be \"on\" (recipe, column 13). It must be one of none, "
+       "keys, values, both."},
       {"mixed(v=kivi2,residual=7)", "\"mixed\": residual must be a multiple of 32"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},

@@ -25,18 +25,40 @@ Storage Plain(Parameters) {
   return {FindForm(kId), FindForm(kId)};
 }
 
-constexpr ParameterInfo kSealedParameters[] = {ResidualParameter("32")};
+constexpr std::string_view kRotations[] = {"none", "keys", "values", "both"};
+constexpr ParameterInfo kRotateParameter = {
+    .name = "rotate",
+    .type = ParameterType::kWord,
+    .default_value = "none",
+    .words = kRotations,
+    .meaning = "what is turned by a Hadamard matrix first, so that no channel stands out"};
+
+bool RotatesKeys(const ParameterValue& rotate) {
+  return rotate.word == "keys" || rotate.word == "both";
+}
+bool RotatesValues(const ParameterValue& rotate) {
+  return rotate.word == "values" || rotate.word == "both";
+}
+
+Storage Rotated(Storage storage, const ParameterValue& rotate) {
+  storage.keys_rotated = RotatesKeys(rotate);
+  storage.values_rotated = RotatesValues(rotate);
+  return storage;
+}
+
+constexpr ParameterInfo kSealedParameters[] = {ResidualParameter("32"), kRotateParameter};
 
 template <FormId kId>
 Storage Sealed(Parameters p) {
-  return {Tail(), Tail(), FindForm(kId), FindForm(kId), static_cast<uint32_t>(p[0].number)};
+  return Rotated({Tail(), Tail(), FindForm(kId), FindForm(kId), static_cast<uint32_t>(p[0].number)},
+                 p[1]);
 }
 
 // KIVI's parameters, with 4 or 2 bits by default.
 constexpr std::string_view kBits[] = {"8", "4", "2"};
 constexpr std::string_view kValueBits[] = {"same", "8", "4", "2"};
 constexpr std::string_view kGroups[] = {"32", "64", "128"};
-constexpr size_t kNumKiviParameters = 4;
+constexpr size_t kNumKiviParameters = 5;
 struct KiviParameters {
   ParameterInfo rows[kNumKiviParameters];
 };
@@ -56,7 +78,8 @@ constexpr KiviParameters MakeKiviParameters(std::string_view bits) {
             .default_value = "32",
             .words = kGroups,
             .meaning = "numbers that share a scale and a minimum"},
-           ResidualParameter("128")}};
+           ResidualParameter("128"),
+           kRotateParameter}};
 }
 constexpr KiviParameters kKivi4 = MakeKiviParameters("4"), kKivi2 = MakeKiviParameters("2");
 
@@ -69,8 +92,9 @@ uint32_t NumberOf(std::string_view word) {
 Storage Kivi(Parameters p) {
   const uint32_t group = NumberOf(p[2].word);
   const std::string_view value_bits = p[1].word == "same" ? p[0].word : p[1].word;
-  return {Tail(), Tail(), FindKivi(NumberOf(p[0].word), group),
-          FindKivi(NumberOf(value_bits), group), static_cast<uint32_t>(p[3].number)};
+  return Rotated({Tail(), Tail(), FindKivi(NumberOf(p[0].word), group),
+                  FindKivi(NumberOf(value_bits), group), static_cast<uint32_t>(p[3].number)},
+                 p[4]);
 }
 
 std::string_view KiviProblem(Parameters p) {
@@ -89,7 +113,7 @@ constexpr ParameterInfo FormParameter(std::string_view name, std::string_view me
 }
 constexpr ParameterInfo kMixedParameters[] = {FormParameter("k", "the form of the keys"),
                                               FormParameter("v", "the form of the values"),
-                                              ResidualParameter("32")};
+                                              ResidualParameter("32"), kRotateParameter};
 constexpr uint32_t kMixedGroup = 32;
 
 const Form* MixedForm(std::string_view name) {
@@ -108,13 +132,18 @@ Storage Mixed(Parameters p) {
   if (!IsPlain(*keys)) storage.key_sealed = keys;
   if (!IsPlain(*values)) storage.value_sealed = values;
   if (storage.seals()) storage.residual = static_cast<uint32_t>(p[2].number);
-  return storage;
+  return Rotated(storage, p[3]);
 }
 
 std::string_view MixedProblem(Parameters p) {
   const bool whole = static_cast<uint32_t>(p[2].number) % kMixedGroup == 0;
   const bool groups = p[0].word.starts_with("kivi") || p[1].word.starts_with("kivi");
-  return whole || !groups ? "" : "residual must be a multiple of 32";
+  if (groups && !whole) return "residual must be a multiple of 32";
+  if ((RotatesKeys(p[3]) && IsPlain(*MixedForm(p[0].word))) ||
+      (RotatesValues(p[3]) && IsPlain(*MixedForm(p[1].word)))) {
+    return "rotate is for a form of 8 bits or fewer";
+  }
+  return "";
 }
 
 }  // namespace

@@ -18,6 +18,8 @@ struct Storage {
   const Form* key_sealed = nullptr;
   const Form* value_sealed = nullptr;
   uint32_t residual = 0;  // newest entries that stay in the tail
+  // Whether keys and values are rotated before they are sealed (codec/hadamard.h).
+  bool keys_rotated = false, values_rotated = false;
 
   // Of most entries.
   const Form* key_form() const { return key_sealed != nullptr ? key_sealed : key_tail; }

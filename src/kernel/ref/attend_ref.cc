@@ -24,16 +24,45 @@ Coded CodedGroup(const Packing& packing, double lowest, double highest) {
   return {std::max(std::abs(lowest), std::abs(highest)) / farthest, 0};
 }
 
+// The normalised Hadamard matrix, in blocks of the largest power of two that divides `dim`: H(i, j)
+// = (-1)^(bits that i and j share) / sqrt(order).
+size_t BlockOrder(size_t dim) {
+  size_t order = 1;
+  while (dim % (order * 2) == 0) order *= 2;
+  return order;
+}
+
+template <class T>
+std::vector<double> Rotated(const T* numbers, size_t dim) {
+  const size_t order = BlockOrder(dim);
+  std::vector<double> out(numbers, numbers + dim);
+  // H is the product of one such step for every bit.
+  for (size_t bit = 1; bit < order; bit *= 2) {
+    const std::vector<double> in = out;
+    for (size_t i = 0; i < dim; ++i) {
+      out[i] = (in[i & ~bit] + ((i & bit) != 0 ? -1 : 1) * in[i | bit]) / std::numbers::sqrt2;
+    }
+  }
+  return out;
+}
+
 struct PageEntries {
   size_t first = 0, count = 0;
   const Packing* packing = nullptr;
+  bool rotated = false;
 };
 
 struct SideEntries {
   uint32_t dim = 0;
-  std::vector<float> rows;    // [entry][dim]
-  std::vector<Coded> coding;  // [entry][dim]
+  std::vector<float> rows;      // [entry][dim] as stored
+  std::vector<double> numbers;  // [entry][dim] turned back
+  std::vector<Coded> coding;    // [entry][dim] of what is stored
   std::vector<PageEntries> pages;
+
+  // Every rotation that a kernel makes of a vector may be off by this many units of its length, in
+  // length: 3 for the scale and the product with it, 7 where eight numbers are added up, and 1 for
+  // every stage after these.
+  double rotation_roundings() const { return std::log2(double(BlockOrder(dim))) + 7; }
 };
 
 // Marks the numbers at `at` as one group.
@@ -87,8 +116,14 @@ SideEntries LoadSide(Side which, std::span<const PageView> pages, uint32_t dim) 
     side.coding.resize(side.rows.size());
     page.form->load(which, page.data, page.shape, 0, page.count, side.rows.data() + first * dim,
                     dim);
-    side.pages.push_back({first, page.count, page.form->packing});
+    side.pages.push_back({first, page.count, page.form->packing, page.rotated});
     SetPageCoding(which, side.pages.back(), &side);
+    for (size_t e = first; e < first + page.count; ++e) {
+      const float* row = side.rows.data() + e * dim;
+      const std::vector<double> numbers =
+          page.rotated ? Rotated(row, dim) : std::vector<double>(row, row + dim);
+      side.numbers.insert(side.numbers.end(), numbers.begin(), numbers.end());
+    }
   }
   return side;
 }
@@ -117,6 +152,7 @@ void AddExtra(const AttendExtra& extra, Entries* entries) {
   for (const auto& [side, numbers] : sides) {
     side->pages.push_back({.first = side->rows.size() / side->dim, .count = 1});
     side->rows.insert(side->rows.end(), numbers, numbers + side->dim);
+    side->numbers.insert(side->numbers.end(), numbers, numbers + side->dim);
     side->coding.resize(side->rows.size());
     SetPageCoding(Side::kKeys, side->pages.back(), side);
   }
@@ -136,20 +172,39 @@ double RelativeBound(double score_error, double n, double t) {
   return 1.01 * (2 * weight + 2 * (n + t + 10) * u);
 }
 
-// What rounding the query to integers does to the scores of a page's entries, before `scale`: the
-// largest number times the sum of magnitudes of codes. Scales per channel are part of the query.
-void AddQueryRounding(const SideEntries& keys, const PageEntries& page, const float* q,
-                      std::vector<double>* error) {
-  if (page.packing == nullptr) return;
-  const bool folded = page.packing->affine;
+double Length(const double* numbers, size_t count) {
+  double sum = 0;
+  for (size_t i = 0; i < count; ++i) sum += numbers[i] * numbers[i];
+  return std::sqrt(sum);
+}
+
+// |code * scale| + |minimum|: what is added up, in magnitude.
+double Magnitude(const Coded& coded) { return coded.scale * coded.steps + std::abs(coded.minimum); }
+
+// Of the scores of a page's entries, before `scale`: what is added up in magnitude, for the query
+// as it meets them; and what rounding that query to integers does, the largest number times the sum
+// of magnitudes of codes (scales per channel are part of the query), and rotating it.
+struct ScoreErrors {
+  std::vector<double> magnitude, rounding;  // [entry]
+};
+
+void AddQueryErrors(const SideEntries& keys, const PageEntries& page,
+                    const std::vector<double>& query, ScoreErrors* errors) {
+  const bool folded = page.packing != nullptr && page.packing->affine;
+  const double turned = keys.rotation_roundings() * std::ldexp(1.0, -24);
   for (size_t e = page.first; e < page.first + page.count; ++e) {
-    double largest = 0, codes = 0;
+    double largest = 0, codes = 0, length = 0;
     for (size_t c = 0; c < keys.dim; ++c) {
       const Coded& coded = keys.coding[e * keys.dim + c];
-      largest = std::max(largest, std::abs(double{q[c]}) * (folded ? coded.scale : 1));
+      errors->magnitude[e] += std::abs(query[c]) * Magnitude(coded);
+      largest = std::max(largest, std::abs(query[c]) * (folded ? coded.scale : 1));
       codes += folded ? coded.steps : coded.steps * coded.scale;
+      length += Magnitude(coded) * Magnitude(coded);
     }
-    (*error)[e] += kIntRounding * largest * codes;
+    if (page.packing != nullptr) errors->rounding[e] += kIntRounding * largest * codes;
+    if (page.rotated) {
+      errors->rounding[e] += turned * Length(query.data(), keys.dim) * std::sqrt(length);
+    }
   }
 }
 
@@ -174,50 +229,94 @@ bool Sees(const AttendShape& shape, int64_t position, int64_t entry) {
   return entry <= position && (shape.window == 0 || entry > position - shape.window);
 }
 
-// |code * scale| + |minimum|: what is added up, in magnitude.
-double Magnitude(const Coded& coded) { return coded.scale * coded.steps + std::abs(coded.minimum); }
+// The errors of sums that are rotated on the way. They are those of the numbers as stored and of
+// the others, and no rotation makes an error longer: so no channel is off by more than its block's
+// errors are long together. Each rotation adds its own rounding.
+void RotateBound(const SideEntries& values, const std::vector<double> (&magnitude)[2],
+                 std::vector<double> (&error)[2], double* bound) {
+  double rotations = 1;
+  for (size_t p = 1; p < values.pages.size(); ++p) {
+    rotations += values.pages[p].rotated != values.pages[p - 1].rotated ? 1 : 0;
+  }
+  const double turned = rotations * values.rotation_roundings() * std::ldexp(1.0, -24);
+  const size_t order = BlockOrder(values.dim);
+  for (size_t first = 0; first < values.dim; first += order) {
+    double length = 0;
+    for (const int rotated : {0, 1}) {
+      length += Length(&error[rotated][first], order) +
+                1.01 * turned * Length(&magnitude[rotated][first], order);
+    }
+    std::fill_n(bound + first, order, length);
+  }
+}
+
+// `weights` of all entries, of which `num_seen` are not zero; `score_error` in units of log2.
+void SetBound(const SideEntries& values, const std::vector<double>& weights, size_t num_seen,
+              double score_error, double tiles, double* bound) {
+  const size_t dim = values.dim;
+  const double relative = RelativeBound(score_error, static_cast<double>(num_seen), tiles);
+  const std::vector<double> zeros(dim, 0.0);
+  std::vector<double> magnitude[2] = {zeros, zeros}, error[2] = {zeros, zeros};  // [rotated]
+  for (const PageEntries& page : values.pages) {
+    for (size_t e = page.first; e < page.first + page.count; ++e) {
+      for (size_t c = 0; c < dim; ++c) {
+        magnitude[page.rotated][c] += weights[e] * Magnitude(values.coding[e * dim + c]);
+      }
+    }
+  }
+  for (const int rotated : {0, 1}) {
+    for (size_t c = 0; c < dim; ++c) error[rotated][c] = relative * magnitude[rotated][c];
+  }
+  for (const PageEntries& page : values.pages) {
+    AddWeightRounding(values, page, weights, error[page.rotated].data());
+  }
+  if (std::ranges::any_of(values.pages, &PageEntries::rotated)) {
+    RotateBound(values, magnitude, error, bound);
+  } else {
+    std::ranges::copy(error[0], bound);
+  }
+  for (size_t c = 0; c < dim; ++c) bound[c] += 1e-30;
+}
 
 void AttendLine(const AttendShape& shape, const Entries& entries, int64_t position, const float* q,
                 double* out, double* bound) {
   const double u = std::ldexp(1.0, -24);
   const SideEntries &keys = entries.keys, &values = entries.values;
   const size_t n = keys.rows.size() / keys.dim;
-  std::vector<double> rounding(n, 0.0), scores(n, -HUGE_VAL), weights(n, 0.0);
-  for (const PageEntries& page : keys.pages) AddQueryRounding(keys, page, q, &rounding);
+  std::vector<double> scores(n, -HUGE_VAL), weights(n, 0.0);
+  ScoreErrors errors{std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)};
+  const std::vector<double> query(q, q + keys.dim), rotated = Rotated(q, keys.dim);
+  for (const PageEntries& page : keys.pages) {
+    AddQueryErrors(keys, page, page.rotated ? rotated : query, &errors);
+  }
   double score_error = 0, maximum = -HUGE_VAL;
   size_t num_seen = 0;
   for (size_t e = 0; e < n; ++e) {
     const bool is_extra = e == entries.positions.size();
     if (!is_extra && !Sees(shape, position, entries.positions[e])) continue;
-    double dot = 0, magnitude = 0;
-    for (uint32_t c = 0; c < shape.key_dim; ++c) {
-      dot += double{q[c]} * keys.rows[e * keys.dim + c];
-      magnitude += std::abs(double{q[c]}) * Magnitude(keys.coding[e * keys.dim + c]);
-    }
+    double dot = 0;
+    for (uint32_t c = 0; c < shape.key_dim; ++c) dot += query[c] * keys.numbers[e * keys.dim + c];
     ++num_seen;
     const double bias = is_extra ? entries.extra_bias : 0, scale = std::abs(double{shape.scale});
     scores[e] = shape.scale * dot + bias;
     maximum = std::max(maximum, scores[e]);
-    score_error = std::max(
-        score_error, std::numbers::log2e * ((shape.key_dim + 5) * u * (scale * magnitude + bias) +
-                                            scale * rounding[e]));
+    score_error =
+        std::max(score_error, std::numbers::log2e *
+                                  ((shape.key_dim + 5) * u * (scale * errors.magnitude[e] + bias) +
+                                   scale * errors.rounding[e]));
   }
   if (num_seen == 0) return;
   double sum = 0;
   for (size_t e = 0; e < n; ++e) sum += weights[e] = std::exp(scores[e] - maximum);
-  std::vector<double> magnitude(shape.value_dim, 0.0);
   for (size_t e = 0; e < n; ++e) {
     weights[e] /= sum;
     for (uint32_t c = 0; c < shape.value_dim; ++c) {
-      out[c] += weights[e] * values.rows[e * values.dim + c];
-      magnitude[c] += weights[e] * Magnitude(values.coding[e * values.dim + c]);
+      out[c] += weights[e] * values.numbers[e * values.dim + c];
     }
   }
   const double tiles = static_cast<double>(keys.pages.size() + values.pages.size()) +
                        static_cast<double>(n) / 64 + 2;
-  const double relative = RelativeBound(score_error, static_cast<double>(num_seen), tiles);
-  for (uint32_t c = 0; c < shape.value_dim; ++c) bound[c] = relative * magnitude[c] + 1e-30;
-  for (const PageEntries& page : values.pages) AddWeightRounding(values, page, weights, bound);
+  SetBound(values, weights, num_seen, score_error, tiles, bound);
 }
 
 }  // namespace

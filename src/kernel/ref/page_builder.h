@@ -18,15 +18,17 @@ class BuiltList {
   // Adds a page with the next `count` entries: rows [count][dim], positions [count] or nullptr with
   // first_position. Room that is not used holds NaNs, which no kernel may let through.
   void AddPage(const Form& form, uint32_t capacity, uint32_t count, const float* rows,
-               int32_t first_position, const int32_t* positions) {
+               int32_t first_position, const int32_t* positions, bool rotated = false) {
     const PageShape shape{dim_, capacity};
     const size_t bytes = (form.page_bytes(side_, shape) + 63) / 64 * 64;
     auto* data = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
     PITH_CHECK(data != nullptr);
     memory_.emplace_back(data, &std::free);
     std::memset(data, 0xFF, bytes);
-    form.store(side_, data, shape, 0, count, rows, dim_);
-    PageView page{data, &form, shape, count, first_position, nullptr};
+    std::vector<float> stored(rows, rows + size_t{count} * dim_);
+    if (rotated) RotateRows(stored, dim_);
+    form.store(side_, data, shape, 0, count, stored.data(), dim_);
+    PageView page{data, &form, shape, count, first_position, nullptr, rotated};
     if (positions != nullptr) {
       positions_.push_back(std::make_unique<std::vector<int32_t>>(positions, positions + count));
       page.positions = positions_.back()->data();
