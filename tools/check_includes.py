@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 # Which rooms a room may include; itself and the standard library always. "cache.view" is the header cache/view.h alone,
-# "eval.task" the folder eval/task: calibration learns from the texts that tasks are made of.
+# "eval.task" the folder eval/task.
 ROOMS = {
     "base": [],
     "simd": ["base"],
@@ -24,7 +24,8 @@ ROOMS = {
     "text": ["base", "gguf"],
     "model": ["base", "gguf", "cache", "kernel"],
     "engine": ["base", "simd", "codec", "cache", "kernel", "method", "recipe", "gguf", "text", "model"],
-    "calibrate": ["base", "codec", "cache", "recipe", "gguf", "text", "model", "engine", "eval.task"],
+    # eval.task, eval.metric: calibration asks the questions that evaluation asks, and judges the answers alike
+    "calibrate": ["base", "codec", "cache", "recipe", "gguf", "text", "model", "engine", "eval.task", "eval.metric"],
     "eval": ["base", "codec", "cache", "recipe", "gguf", "text", "model", "engine"],
     "serve": ["base", "codec", "cache", "recipe", "gguf", "text", "engine"],
     "cli": ["base", "codec", "cache", "method", "recipe", "gguf", "text", "model", "engine", "calibrate", "eval", "serve"],
@@ -64,9 +65,8 @@ def check_include(room, is_test, bracket, name):
         if target not in ROOMS:
             return f"'{target}' is not a room"
         allowed = ROOMS[room] + (TEST_ROOMS.get(room, []) if is_test else [])
-        if target == room or target in allowed or (name == "cache/view.h" and "cache.view" in allowed):
-            return None
-        if name.startswith("eval/task/") and "eval.task" in allowed:
+        part = name.removesuffix(".h") if name == "cache/view.h" else name.rsplit("/", 1)[0]
+        if target == room or target in allowed or part.replace("/", ".") in allowed:
             return None
         return f"src/{room} may include {', '.join(allowed) or 'no other room'}"
     if first in LIBRARIES:

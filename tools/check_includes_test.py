@@ -41,9 +41,11 @@ class CheckIncludesTest(unittest.TestCase):
         self.assert_refused("kernel/attend.h", '"cache/cache.h"')
         self.assert_allowed("kernel/attend_test.cc", '"cache/cache.h"')
 
-    def test_calibration_sees_tasks_only_of_the_evaluation(self):
-        self.assert_allowed("calibrate/duo_text.cc", '"eval/task/duo.h"')
-        self.assert_refused("calibrate/duo_text.cc", '"eval/run/runner.h"')
+    def test_calibration_takes_its_questions_from_the_evaluation_and_no_more(self):
+        self.assert_allowed("calibrate/needle.cc", '"eval/task/task.h"')
+        self.assert_allowed("calibrate/retrieval.cc", '"eval/metric/scores.h"')
+        self.assert_refused("calibrate/needle.cc", '"eval/run/runner.h"')
+        self.assert_refused("calibrate/needle.cc", '"eval/speed.h"')
         self.assert_refused("engine/engine.cc", '"eval/task/duo.h"')
 
     def test_ggml_stays_in_its_rooms(self):

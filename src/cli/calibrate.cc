@@ -1,71 +1,35 @@
 // pith calibrate: what is known about a model's heads, into its profile.
-#include <fmt/format.h>
+#include "cli/calibrate.h"
 
-#include <memory>
+#include <filesystem>
 
-#include "base/file.h"
-#include "calibrate/import.h"
-#include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/profile_text.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
 
 namespace pith {
-namespace {
 
-struct ImportFlags {
-  std::string model, heads, gates, output;
-  bool json = false;
-};
+std::string ProfileToWrite(const std::string& output, const std::string& model_path) {
+  return output.empty() ? ProfileBeside(model_path) : output;
+}
 
-Status Import(const ImportFlags& flags) {
-  if (flags.heads.empty() == flags.gates.empty()) {
-    return InputError("pith calibrate import needs one of --heads and --gates", "command line",
-                      "See pith calibrate import --help.");
-  }
-  PITH_ASSIGN(const std::string model_path, ResolveModel(flags.model));
-  PITH_ASSIGN(const GgufFile file, GgufFile::Open(model_path));
-  PITH_ASSIGN(const ModelIdentity model, IdentifyModel(file));
-  const bool scores = !flags.heads.empty();
-  const std::string& from = scores ? flags.heads : flags.gates;
-  PITH_ASSIGN(const std::string text, ReadText(from));
-  PITH_ASSIGN(const ImportedSection imported,
-              scores ? ImportHeadScores(text, from, model) : ImportGates(text, from, model));
-  const std::string path = flags.output.empty() ? ProfileBeside(model_path) : flags.output;
-  PITH_TRY(AddToProfile(path, model, imported.profile));
+Status CheckCanAdd(const std::string& path, const ModelIdentity& model) {
+  PITH_TRY(CheckCanWrite(path));
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return {};
+  PITH_ASSIGN(const Profile before, ReadProfile(path));
+  return CheckProfileIsFor(before, path, model);
+}
+
+Status AddAndShow(const std::string& path, const ModelIdentity& model, const Profile& sections,
+                  bool json) {
+  PITH_TRY(AddToProfile(path, model, sections));
   PITH_ASSIGN(const Profile profile, ReadProfile(path));
   Output output;
-  output.Write(flags.json ? JsonLine(ProfileJson(profile, path)) : ProfileText(profile, path));
+  output.Write(json ? JsonLine(ProfileJson(profile, path)) : ProfileText(profile, path));
   return output.status();
 }
-
-void AddImport(CLI::App& calibrate, Context& context) {
-  const auto flags = std::make_shared<ImportFlags>();
-  CLI::App* command = calibrate.add_subcommand(
-      "import",
-      "Takes over published head scores or gates.\n\n"
-      "They are checked against the model and added to its profile, or replace those that are "
-      "there; other sections stay. Prints what the profile holds then.");
-  const auto add = [&](const std::string& names, std::string& value, const std::string& text) {
-    return command->add_option(names, value, text)->type_name("FILE");
-  };
-  add("-m,--model", flags->model, "GGUF model (default: $PITH_MODEL, else the bundled nano model)");
-  auto* heads = add("--heads", flags->heads,
-                    "head scores of HeadKV: JSON, \"layer-head\" and a list of scores each");
-  add("--gates", flags->gates,
-      "gates of DuoAttention: a line per layer, a number per KV head (full_attention_heads.tsv)")
-      ->excludes(heads);
-  add("-o,--output", flags->output, "profile to write (default: MODEL.profile.gguf)");
-  command->add_flag("--json", flags->json, "print one JSON object");
-  command->footer(
-      "Examples:\n"
-      "  pith calibrate import -m model.gguf --heads head_scores.json\n"
-      "  pith calibrate import -m model.gguf --gates full_attention_heads.tsv");
-  command->callback([flags, &context] { context.command = [flags] { return Import(*flags); }; });
-}
-
-}  // namespace
 
 void AddCalibrate(CLI::App& app, Context& context) {
   CLI::App* command = app.add_subcommand(
@@ -73,10 +37,12 @@ void AddCalibrate(CLI::App& app, Context& context) {
       "Makes the profile of a model, which some recipes go by.\n\n"
       "A profile is one file with what is known about the model's heads. MODEL.profile.gguf beside "
       "MODEL.gguf is found by itself; --profile names another. pith inspect shows what is in it.");
-  AddImport(*command, context);
+  AddCalibrateHeads(*command, context);
   AddCalibrateDuo(*command, context);
+  AddCalibrateImport(*command, context);
   command->footer(
       "Examples:\n"
+      "  pith calibrate heads -m model.gguf --ctx 4096\n"
       "  pith calibrate duo -m model.gguf\n"
       "  pith calibrate import -m model.gguf --heads head_scores.json");
 }

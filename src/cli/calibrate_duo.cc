@@ -11,10 +11,8 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "calibrate/duo.h"
-#include "cli/commands.h"
+#include "cli/calibrate.h"
 #include "cli/options.h"
-#include "cli/profile_text.h"
-#include "cli/report.h"
 #include "cli/terminal.h"
 
 namespace pith {
@@ -56,24 +54,15 @@ class Reporter {
   bool terminal_ = ::isatty(STDERR_FILENO) == 1;
 };
 
-// Asked before the work rather than after it.
-Status CheckPlaces(const std::string& profile, const std::string& tsv, const ModelIdentity& model) {
-  PITH_TRY(CheckCanWrite(profile));
-  PITH_TRY(CheckCanWrite(tsv));
-  std::error_code error;
-  if (!std::filesystem::exists(profile, error)) return {};
-  PITH_ASSIGN(const Profile there, ReadProfile(profile));
-  return CheckProfileIsFor(there, profile, model);
-}
-
 Status LearnDuo(const DuoFlags& flags) {
   PITH_TRY(CheckRange("--steps", flags.settings.steps, 1, kMaxSteps));
   PITH_TRY(CheckRange("--threads", flags.threads, 0, kMaxThreads));
   PITH_ASSIGN(const std::string model_path, ResolveModel(flags.model));
   PITH_ASSIGN(const GgufFile file, GgufFile::Open(model_path));
   PITH_ASSIGN(const ModelIdentity model, IdentifyModel(file));
-  const std::string path = flags.output.empty() ? ProfileBeside(model_path) : flags.output;
-  PITH_TRY(CheckPlaces(path, flags.tsv, model));
+  const std::string path = ProfileToWrite(flags.output, model_path);
+  PITH_TRY(CheckCanAdd(path, model));
+  PITH_TRY(CheckCanWrite(flags.tsv));
   const int threads = flags.threads > 0
                           ? flags.threads
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -88,16 +77,13 @@ Status LearnDuo(const DuoFlags& flags) {
     };
     PITH_ASSIGN(learnt, LearnGates(file, flags.settings, threads, checkpoint, progress));
   }
-  PITH_TRY(AddToProfile(path, model, learnt));
   if (!flags.tsv.empty()) {
     PITH_TRY(WriteText(flags.tsv, GatesText(learnt.heads.gates, model.num_kv_heads)));
   }
+  PITH_TRY(AddAndShow(path, model, learnt, flags.json));
   std::error_code error;  // there is no checkpoint after a short training
   std::filesystem::remove(checkpoint, error);
-  PITH_ASSIGN(const Profile profile, ReadProfile(path));
-  Output output;
-  output.Write(flags.json ? JsonLine(ProfileJson(profile, path)) : ProfileText(profile, path));
-  return output.status();
+  return {};
 }
 
 }  // namespace

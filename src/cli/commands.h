@@ -22,7 +22,6 @@ void AddInspect(CLI::App& app, Context& context);
 void AddBench(CLI::App& app, Context& context);
 void AddEval(CLI::App& app, Context& context);
 void AddCalibrate(CLI::App& app, Context& context);
-void AddCalibrateDuo(CLI::App& calibrate, Context& context);
 void AddMethods(CLI::App& app, Context& context);
 
 }  // namespace pith

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/inspect_cache.h"
 #include "cli/options.h"
@@ -30,7 +31,7 @@ struct InspectFlags {
 
 // What the description of a file reads beside --json; all other options are about a text.
 constexpr std::string_view kOfFiles[] = {"--fit", "--tensors", "--keys"};
-constexpr std::string_view kOfBoth[] = {"model", "--model", "--json"};
+constexpr std::string_view kOfBoth[] = {"model", "--model", "--json", "--html"};
 
 struct TypeTotal {
   uint64_t count = 0, bytes = 0;
@@ -250,6 +251,12 @@ Status InspectProfile(const InspectFlags& flags, const std::string& path) {
     return InputError("this is a profile, and --fit is for models", path, "Leave --fit out.");
   }
   PITH_ASSIGN(const Profile profile, ReadProfile(path));
+  if (const std::string& html = flags.cache.html; !html.empty()) {
+    PITH_TRY(CheckPage(flags.cache, {path}));
+    PITH_TRY(WriteText(html, ProfileHtml(profile, path)));
+    Say("the maps are in " + html);
+    return {};
+  }
   Output output;
   output.Write(flags.cache.json ? JsonLine(ProfileJson(profile, path))
                                 : ProfileText(profile, path));
@@ -283,18 +290,23 @@ Status Inspect(const CLI::App& command, InspectFlags& flags) {
   PITH_ASSIGN(const std::vector<uint64_t> memories, Memories(flags));
   PITH_ASSIGN(const std::string path, ResolveModel(model));
   PITH_ASSIGN(const GgufFile file, GgufFile::Open(path));
+  const bool lists = flags.keys || flags.tensors;
+  if (IsProfile(file) && !lists) return InspectProfile(flags, path);
+  if (!flags.cache.html.empty()) {
+    return InputError("--html draws what is kept of a text, or a profile as a whole", path,
+                      lists ? "Leave --html out." : "Give the text with -f FILE.");
+  }
   Output output;
   // Lists need no model that can be run, so that they help with one that cannot.
-  if (!flags.cache.json && (flags.keys || flags.tensors)) {
+  if (!flags.cache.json && lists) {
     if (flags.keys) output.Write(KeysText(file));
     if (flags.tensors) output.Write(TensorsText(file));
     return output.status();
   }
   Json json;
-  if (flags.keys || flags.tensors) {
+  if (lists) {
     AddLists(file, flags, &json);
   } else {
-    if (IsProfile(file)) return InspectProfile(flags, path);
     PITH_ASSIGN(const ModelShape shape, ReadModelShape(file));
     if (!flags.cache.json) {
       output.Write(ModelText(file, shape) + CostText(shape, memories));
@@ -335,16 +347,19 @@ void AddInspect(CLI::App& app, Context& context) {
       ->group(text);
   command->add_flag("--scores", cache.scores, "list the scores of all entries instead")
       ->group(text);
-  command->add_option("--html", cache.html, "draw the map as a page instead")
-      ->type_name("OUT")
-      ->group(text);
   AddEngineFlags(*command, cache.engine);
+  command
+      ->add_option("--html", cache.html,
+                   "draw a page instead: the map of what is kept, or the maps of a profile")
+      ->type_name("OUT")
+      ->group("Output");
   command->add_flag("--json", cache.json, "print one JSON object")->group("Output");
   command->footer(
       "Examples:\n"
       "  pith inspect model.gguf --fit 8GiB\n"
       "  pith inspect --tensors\n"
-      "  pith inspect -f report.txt --kv snapkv --kv-budget 10% --html kept.html");
+      "  pith inspect -f report.txt --kv snapkv --kv-budget 10% --html kept.html\n"
+      "  pith inspect model.profile.gguf --html heads.html");
   command->callback(
       [flags, command, &context] { context.command = [=] { return Inspect(*command, *flags); }; });
 }

@@ -24,20 +24,6 @@ struct Inspected {
   CacheUsage usage;
 };
 
-Status CheckFlags(const InspectCacheFlags& flags) {
-  if (!flags.html.empty() && (flags.json || flags.scores)) {
-    return InputError(fmt::format("{} says nothing to --html", flags.json ? "--json" : "--scores"),
-                      "command line", "Leave one of them out.");
-  }
-  for (const std::string& other : {flags.file, flags.engine.model}) {
-    std::error_code error;
-    if (!flags.html.empty() && std::filesystem::equivalent(flags.html, other, error)) {
-      return InputError("--html would overwrite this file", flags.html, "Name another one.");
-    }
-  }
-  return CheckCanWrite(flags.html);
-}
-
 Result<std::string> ReadPrompt(const std::string& path) {
   PITH_ASSIGN(std::string text, ReadText(path));
   if (text.ends_with('\n')) text.pop_back();  // the one that editors put there
@@ -169,8 +155,23 @@ Json ToJson(const Inspected& seen, bool scores) {
 
 }  // namespace
 
+Status CheckPage(const InspectCacheFlags& flags, std::initializer_list<std::string> read) {
+  if (flags.html.empty()) return {};
+  if (flags.json || flags.scores) {
+    return InputError(fmt::format("{} says nothing to --html", flags.json ? "--json" : "--scores"),
+                      "command line", "Leave one of them out.");
+  }
+  for (const std::string& other : read) {
+    std::error_code error;
+    if (std::filesystem::equivalent(flags.html, other, error)) {
+      return InputError("--html would overwrite this file", flags.html, "Name another one.");
+    }
+  }
+  return CheckCanWrite(flags.html);
+}
+
 Status InspectCache(const InspectCacheFlags& flags) {
-  PITH_TRY(CheckFlags(flags));
+  PITH_TRY(CheckPage(flags, {flags.file, flags.engine.model}));
   PITH_ASSIGN(const std::string text, ReadPrompt(flags.file));
   PITH_ASSIGN(const OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;

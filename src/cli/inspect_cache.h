@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <initializer_list>
 #include <string>
 
 #include "base/status.h"
@@ -14,6 +15,10 @@ struct InspectCacheFlags {
   std::string file, html;
   bool scores = false, json = false;
 };
+
+// Input error if the page, where one is asked for, cannot be all that is written, or would take the
+// place of one of the files that are read.
+Status CheckPage(const InspectCacheFlags& flags, std::initializer_list<std::string> read);
 
 // Reads the text, compresses the cache and shows what is left of it.
 Status InspectCache(const InspectCacheFlags& flags);

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <numeric>
+
+#include "eval/report/head_map.h"
 
 namespace pith {
 namespace {
@@ -73,6 +76,27 @@ std::string ProfileText(const Profile& profile, const std::string& path) {
                         profile.origins[i].empty() ? "" : ", ", profile.origins[i]);
   }
   return text;
+}
+
+std::string ProfileHtml(const Profile& profile, const std::string& path) {
+  const HeadProfile& heads = profile.heads;
+  const HeadFact facts[] = {
+      {"profile", path},
+      {"model", fmt::format("{:016x}", profile.model_hash)},
+      {"heads", fmt::format("{} layers of {} query and {} KV heads", heads.num_layers,
+                            heads.num_query_heads, heads.num_kv_heads)}};
+  std::vector<HeadMap> maps;
+  for (size_t i = 0; i < kNumProfileSections; ++i) {
+    const ProfileSection& section = AllProfileSections()[i];
+    for (const Numbers& numbers : NumbersOf(heads, section.bit)) {
+      const uint32_t group = heads.num_query_heads / heads.num_kv_heads;
+      maps.push_back({std::string(numbers.name), std::string(section.meaning), profile.origins[i],
+                      numbers.heads, numbers.per_query_head ? group : 1, numbers.per_query_head,
+                      *numbers.values});
+    }
+  }
+  const std::string name = std::filesystem::path(path).filename().string();
+  return HtmlHeadMaps("The heads in " + name, facts, maps);
 }
 
 nlohmann::ordered_json ProfileJson(const Profile& profile, const std::string& path) {

@@ -104,10 +104,10 @@ Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens
     rows.positions.push_back(static_cast<int32_t>(first_position + i));
   }
   PITH_TRY(sequence.cache.Extend(std::span(rows.positions).subspan(first_row)));
-  Observations* observer =
-      sequence.observations.needs().queries() ? &sequence.observations : nullptr;
-  if (observer != nullptr) {
-    observer->Begin(sequence.cache, std::span(rows.positions).subspan(first_row));
+  StepObserver* observer = sequence.watcher;
+  if (sequence.observations.needs().queries()) {
+    sequence.observations.Begin(sequence.cache, std::span(rows.positions).subspan(first_row));
+    observer = &sequence.observations;
   }
   rows.sequences.push_back({&sequence.cache, first_row, static_cast<uint32_t>(tokens.size()),
                             observer, &sequence.compensation});

@@ -55,6 +55,9 @@ struct Sequence {
   uint64_t tokens_to_come = 0;
   Compensation compensation;  // what the recipe folds its dropped entries into
 
+  // Looks on while tokens are fed, if the recipe gathers nothing; not owned, and no fork's.
+  StepObserver* watcher = nullptr;
+
   // The cache's, what is kept beside it included (as metadata).
   CacheUsage Usage() const;
   Sequence Fork() const;

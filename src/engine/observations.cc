@@ -4,15 +4,11 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "kernel/probability.h"
+#include "engine/attention_rows.h"
 #include "method/support.h"
 
 namespace pith {
 namespace {
-
-// With fewer rows, reading the keys costs more than multiplying with them: they are read once for
-// all query heads of a group.
-constexpr size_t kManyRows = 16;
 
 template <class Number>
 bool AllFinite(const std::vector<Number>& values) {
@@ -26,8 +22,7 @@ Observations::Observations(const ModelShape& shape, const Needs& needs)
       num_layers_(shape.num_layers),
       num_query_heads_(shape.num_query_heads),
       group_(shape.num_query_heads / shape.num_kv_heads),
-      key_dim_(shape.key_dim),
-      scale_(1.0f / std::sqrt(static_cast<float>(shape.key_dim))) {
+      key_dim_(shape.key_dim) {
   const size_t heads = size_t{num_layers_} * num_query_heads_;
   window_positions_.assign(needs.window, -1);
   window_.resize(heads * needs.window * key_dim_);
@@ -71,10 +66,7 @@ void Observations::Observe(uint32_t layer, const SequenceCache& cache, const Que
     if (needs_.query_moments) AddMoments(layer, head, before_rope);
   }
   if (column_sums_.empty() && band_sums_.empty()) return;
-  const uint32_t together = step_positions_.size() < kManyRows ? group_ : 1;
-  for (uint32_t head = first * together; head < num_query_heads_; head += step * together) {
-    AddAttention(layer, head, together, cache, queries);
-  }
+  AddAttention(layer, cache, queries, thread, num_threads);
 }
 
 void Observations::CopyWindow(uint32_t layer, uint32_t head, const QueryRows& queries) {
@@ -100,41 +92,27 @@ void Observations::AddMoments(uint32_t layer, uint32_t head, const QueryRows& be
   }
 }
 
-void Observations::AddAttention(uint32_t layer, uint32_t first_head, uint32_t num_heads,
-                                const SequenceCache& cache, const QueryRows& queries) {
-  const uint32_t kv_head = first_head / group_;
-  const auto entries = static_cast<uint32_t>(cache.num_entries(layer, kv_head));
-  const size_t rows = step_positions_.size();
-  std::vector<float> key_rows(size_t{entries} * key_dim_);
-  cache.ReadKeys(layer, kv_head, 0, entries, key_rows.data());
-  const PackedKeys keys(key_rows, key_dim_);
-  std::vector<int32_t> positions(band_sums_.empty() ? 0 : entries);
-  if (!band_sums_.empty()) cache.Positions(layer, kv_head, positions);
-  const size_t stride = keys.padded_count();
-  std::vector<float> probabilities(kProbabilityRows * stride);
-  for (uint32_t head = first_head; head < first_head + num_heads; ++head) {
-    for (size_t first = 0; first < rows; first += kProbabilityRows) {
-      ProbabilityQuery asked[kProbabilityRows];
-      const size_t count = std::min(kProbabilityRows, rows - first);
-      for (size_t i = 0; i < count; ++i) {
-        asked[i] = {queries.Row(head, first + i), entries - rows + first + i + 1};
-      }
-      Probabilities(keys, {asked, count}, scale_, probabilities.data(), stride);
-      for (size_t i = 0; i < count; ++i) {
-        const auto row = std::span<const float>(probabilities).subspan(i * stride);
-        const auto add = [&](auto& sums, size_t begin) {
-          float* const out = sums[HeadNumber(layer, head)].data();
-          for (size_t j = begin; j < asked[i].visible; ++j) out[j] += row[j];
-        };
-        if (!column_sums_.empty()) add(column_sums_, 0);
-        if (!band_sums_.empty()) {
-          const int32_t before_band = step_positions_[first + i] - band_width_;
-          add(band_sums_, static_cast<size_t>(std::ranges::upper_bound(positions, before_band) -
-                                              positions.begin()));
-        }
-      }
+void Observations::AddAttention(uint32_t layer, const SequenceCache& cache,
+                                const QueryRows& queries, int thread, int num_threads) {
+  std::vector<int32_t> positions;  // of the entries of `kv_head`
+  uint32_t kv_head = UINT32_MAX;
+  const auto see = [&](uint32_t head, size_t row, std::span<const float> probabilities) {
+    const auto add = [&](auto& sums, size_t begin) {
+      float* const out = sums[HeadNumber(layer, head)].data();
+      for (size_t j = begin; j < probabilities.size(); ++j) out[j] += probabilities[j];
+    };
+    if (!column_sums_.empty()) add(column_sums_, 0);
+    if (band_sums_.empty()) return;
+    if (kv_head != head / group_) {
+      kv_head = head / group_;
+      positions.resize(cache.num_entries(layer, kv_head));
+      cache.Positions(layer, kv_head, positions);
     }
-  }
+    const int32_t before_band = step_positions_[row] - band_width_;
+    add(band_sums_,
+        static_cast<size_t>(std::ranges::upper_bound(positions, before_band) - positions.begin()));
+  };
+  VisitAttentionRows(cache, layer, num_query_heads_, queries, thread, num_threads, see);
 }
 
 void Observations::Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries) {

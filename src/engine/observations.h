@@ -65,12 +65,11 @@ class Observations : public StepObserver {
   }
   void CopyWindow(uint32_t layer, uint32_t head, const QueryRows& queries);
   void AddMoments(uint32_t layer, uint32_t head, const QueryRows& before_rope);
-  void AddAttention(uint32_t layer, uint32_t first_head, uint32_t num_heads,
-                    const SequenceCache& cache, const QueryRows& queries);
+  void AddAttention(uint32_t layer, const SequenceCache& cache, const QueryRows& queries,
+                    int thread, int num_threads);
 
   Needs needs_;
   uint32_t num_layers_ = 0, num_query_heads_ = 0, group_ = 1, key_dim_ = 0;
-  float scale_ = 1;
   std::vector<int32_t> step_positions_;    // of the step under way
   std::vector<int32_t> window_positions_;  // [window] ring; -1: nothing
   std::vector<float> window_;              // [layer][query_head][window][key_dim]

@@ -13,6 +13,7 @@ namespace pith {
 struct QueryRows {
   const float* data = nullptr;
   size_t row_stride = 0, head_stride = 0;
+  size_t count = 0;  // rows
 
   const float* Row(uint32_t head, size_t row) const {
     return data + row * row_stride + head * head_stride;

@@ -102,28 +102,17 @@ Status CheckKind(const GgufFile& file) {
       file.path(), "Make it again with pith calibrate.");
 }
 
-void CopySections(const Profile& from, Profile* to) {
-  for (const Table& table : kTables) {
-    const std::vector<float>& values = from.heads.*table.values;
-    if (!values.empty()) to->heads.*table.values = values;
-  }
-  const ProfileSections given = from.heads.sections();
-  for (size_t i = 0; i < kNumProfileSections; ++i) {
-    if ((given & AllProfileSections()[i].bit) != 0) to->origins[i] = from.origins[i];
-  }
-}
-
 }  // namespace
 
 std::span<const ProfileSection> AllProfileSections() {
   static constexpr ProfileSection kSections[] = {
       {kProfileRetrieval, kRetrieval, "head scores (HeadKV)",
-       "Import them: pith calibrate import -m {} --heads FILE.json."},
+       "Measure them: pith calibrate heads -m {}; published ones: pith calibrate import."},
       {kProfileGates, kGates, "gates (DuoAttention)",
        "Learn them with pith calibrate duo -m {0}, or import them: pith calibrate import -m {0} "
        "--gates FILE.tsv."},
       {kProfileEcho, kEcho, "echo and induction scores (RazorAttention)",
-       "Measuring them for {} is not built yet."},
+       "Measure them: pith calibrate heads -m {}."},
   };
   static_assert(std::size(kSections) == kNumProfileSections);
   return kSections;
@@ -191,6 +180,17 @@ Status CheckProfileIsFor(const Profile& profile, const std::string& path,
                                    "{} and {}",
                                    heads.num_layers, heads.num_query_heads, heads.num_kv_heads,
                                    model.num_layers, model.num_query_heads, model.num_kv_heads));
+}
+
+void CopySections(const Profile& from, Profile* to) {
+  for (const Table& table : kTables) {
+    const std::vector<float>& values = from.heads.*table.values;
+    if (!values.empty()) to->heads.*table.values = values;
+  }
+  const ProfileSections given = from.heads.sections();
+  for (size_t i = 0; i < kNumProfileSections; ++i) {
+    if ((given & AllProfileSections()[i].bit) != 0) to->origins[i] = from.origins[i];
+  }
 }
 
 Status AddToProfile(const std::string& path, const ModelIdentity& model, const Profile& sections) {

@@ -53,6 +53,9 @@ Result<Profile> ReadProfile(const std::string& path);
 Status CheckProfileIsFor(const Profile& profile, const std::string& path,
                          const ModelIdentity& model);
 
+// The sections that `from` has, into `to`; others stay there.
+void CopySections(const Profile& from, Profile* to);
+
 // Writes the sections that `sections` has to the file at `path`, beside the others that are there
 // already; replaces the file as a whole. Input error if it is a profile of another model.
 Status AddToProfile(const std::string& path, const ModelIdentity& model, const Profile& sections);

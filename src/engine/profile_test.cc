@@ -131,10 +131,9 @@ TEST_F(ProfileTest, WhatIsMissing_IsNamedWithTheCommandThatMakesIt) {
     EXPECT_EQ(before.error().Message(), sequence.error().Message());
     return before.error().Message();
   };
-  EXPECT_THAT(
-      refusal("headkv"),
-      AllOf(HasSubstr("\"headkv\" needs"), HasSubstr("there is no profile"), HasSubstr(path_),
-            HasSubstr("pith calibrate import -m " + model_path_ + " --heads")));
+  EXPECT_THAT(refusal("headkv"),
+              AllOf(HasSubstr("\"headkv\" needs"), HasSubstr("there is no profile"),
+                    HasSubstr(path_), HasSubstr("pith calibrate heads -m " + model_path_)));
   ASSERT_TRUE(AddToProfile(path_, model_, WithScores()));
   EXPECT_THAT(refusal("duo"), AllOf(HasSubstr("no section \"gates\""), HasSubstr("--gates")));
   EXPECT_THAT(refusal("razor"), HasSubstr("no section \"echo\""));

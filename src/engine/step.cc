@@ -214,14 +214,14 @@ Status StepRunner::Build(GraphKey key) {
 
 void StepRunner::ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
   const auto* state = static_cast<LayerState*>(data);
-  const auto rows_of = [](const ggml_tensor* q, uint32_t first_row) {
-    return QueryRows{RowData(q, 0, first_row), q->nb[2] / sizeof(float), q->nb[1] / sizeof(float)};
+  const auto rows_of = [](const ggml_tensor* q, const StepSequence& sequence) {
+    return QueryRows{RowData(q, 0, sequence.first_row), q->nb[2] / sizeof(float),
+                     q->nb[1] / sizeof(float), sequence.num_rows};
   };
   for (const StepSequence& sequence : state->runner->sequences_) {
     if (sequence.observer == nullptr) continue;
-    sequence.observer->Observe(state->layer, *sequence.cache,
-                               rows_of(dst->src[0], sequence.first_row),
-                               rows_of(dst->src[1], sequence.first_row), thread, num_threads);
+    sequence.observer->Observe(state->layer, *sequence.cache, rows_of(dst->src[0], sequence),
+                               rows_of(dst->src[1], sequence), thread, num_threads);
   }
 }
 

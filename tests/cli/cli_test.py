@@ -563,7 +563,7 @@ class Pages(Case):
     def test_inspect_ignores_no_option(self):
         text = self.file("text", PROMPT.encode())
         self.refused("inspect", "--kv", "snapkv", says="--kv needs a text")
-        self.refused("inspect", "--html", "x", says="--html needs a text")
+        self.refused("inspect", NANO, "--html", "x", says="--html draws what is kept of a text.*-f FILE")
         self.refused("inspect", "-f", text, "--fit", "1GiB", says="--fit says nothing")
         self.refused("inspect", "-f", text, "--html", self.folder / "x", "--scores", says="--scores says nothing")
         self.refused("inspect", "-f", text, "--html", text, says="overwrite")
@@ -663,11 +663,11 @@ class Profiles(Case):
         self.assertEqual(tight["entries"], 16 * (60 + 1))  # the second token was fed after the prompt
 
     def test_what_is_missing_is_named_before_the_model_is_loaded(self):
-        for recipe, option in (("headkv", "--heads"), ("duo", "--gates")):
+        for recipe, how in (("headkv", "heads"), ("duo", "import"), ("razor", "heads")):
             budget = ["--kv-budget", "50"] if recipe == "headkv" else []
             for command in (["run", "-p", "x"], ["chat", "--raw"], ["eval", "--suite", "niah"]):
                 self.refused(*command, "-m", "/no/such/model.gguf", "--kv", recipe, *budget,
-                             says=f"no profile .*pith calibrate import -m /no/such/model.gguf {option}")
+                             says=f"no profile .*pith calibrate {how} -m /no/such/model.gguf")
         self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)
         self.refused("run", "-m", NANO, "-p", "x", "--kv", "duo", "--profile", self.profile, says='no section "gates"')
         self.refused("run", "-m", NANO, "-p", "x", "--kv", "razor", "--profile", self.profile, says='no section "echo"')
@@ -688,6 +688,49 @@ class Profiles(Case):
         self.assertFalse(self.profile.exists())
         self.assertIn("pith calibrate import", self.succeeds("calibrate"))
         self.assertIn("--gates", self.succeeds("calibrate", "import", "--help"))
+        self.assertIn("--needle", self.succeeds("calibrate", "heads", "--help"))
+
+    def test_heads_are_measured_and_added(self):
+        self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
+        heads = ["calibrate", "heads", "-m", NANO, "-t", "1", "-o", self.profile]
+        shown = self.json(*heads, "--only", "echo", "--ctx", "400")["sections"]
+        self.assertEqual(list(shown), ["gates", "echo"])
+        self.assertIn("nano.gguf: 99 random tokens, 4 times, seed 42", shown["echo"]["origin"])
+        self.assertEqual(shown["echo"]["induction"]["heads"], self.LAYERS * self.QUERY_HEADS)
+        shown = self.json(*heads, "--only", "retrieval", "--needle", "magic", "--ctx", "250")["sections"]
+        self.assertEqual(list(shown), ["retrieval", "gates", "echo"])
+        self.assertIn("questions about the magic needle answered in 125 to 250 tokens", shown["retrieval"]["origin"])
+        for recipe in (["razor(local=30)"], ["headkv", "--kv-budget", "60"]):
+            kept = self.kept("--profile", self.profile, "--kv", *recipe)
+            self.assertLess(kept["entries"], kept["entries_full"])
+
+    def test_heads_that_cannot_be_measured(self):
+        heads = ["calibrate", "heads", "-m", NANO, "-t", "1", "-o", self.profile]
+        self.refused(*heads, "--only", "echo", "--needle", "magic", says="--needle says nothing to --only echo")
+        self.refused(*heads, "--needle", "rusty", says="--needle")
+        self.refused(*heads, "--only", "echo", "--ctx", "30", says="--ctx")
+        self.refused(*heads, "--only", "retrieval", "--ctx", "60", says="too short for reason/needle")
+        self.refused(*heads[:-1], self.folder, says="directory")
+        self.refused(*heads, "--haystack", "/no/such/text", says="/no/such/text")
+        self.assertFalse(self.profile.exists())
+        # Another model's profile is not added to, and that is known before the work.
+        self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
+        other = self.file("other.gguf", NANO.read_bytes().replace(b"llama.rope.freq_base", b"llama.rope.freq_bass"))
+        self.refused("calibrate", "heads", "-m", other, "-o", self.profile, says="another model")
+
+    def test_profile_is_drawn(self):
+        self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)
+        self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
+        page = self.folder / "heads.html"
+        self.succeeds("inspect", self.profile, "--html", page)
+        text = page.read_text()
+        self.assertEqual(text.count("<rect"), 32 + 16)
+        self.assertIn("layer 7, query head 3: ", text)
+        self.assertIn("layer 7, KV head 1: 0.7", text)
+        self.assertIn("scores.json, mean of 2 examples", text)
+        self.refused("inspect", self.profile, "--html", self.profile, says="overwrite")
+        self.refused("inspect", self.profile, "--html", page, "--json", says="--json says nothing")
+        self.refused("inspect", self.profile, "--html", page, "--keys", says="Leave --html out")
 
     def test_gates_are_learnt_beside_what_is_there(self):
         self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)

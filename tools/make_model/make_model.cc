@@ -37,7 +37,7 @@ std::vector<std::byte> MakeRows(const PlannedTensor& tensor, uint64_t seed, int6
   const int64_t row_size = tensor.ne[0];
   std::vector<float> weights(static_cast<size_t>((row_end - row_begin) * row_size));
   if (!tensor.values.empty()) {
-    weights = tensor.values;
+    std::copy_n(tensor.values.begin() + row_begin * row_size, weights.size(), weights.begin());
   } else {
     Hasher hasher;
     hasher.Add(&seed, sizeof seed);

@@ -6,9 +6,11 @@
 #include <ggml.h>
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 
@@ -43,6 +45,8 @@ struct MakeModelOptions {
   ggml_type type =
       GGML_TYPE_F32;  // of all matrices; norms, biases, factors and expert routers are always f32
   uint64_t seed = 1;
+  // Tensors by name with exactly these values, rows one after the other; all others are random.
+  std::map<std::string, std::vector<float>> weights;
   uint32_t split_files = 1;  // more than 1: NAME-00001-of-0000N.gguf and so on
 };
 

@@ -1,6 +1,8 @@
 #include "plan.h"
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 namespace pith {
@@ -48,6 +50,7 @@ class Planner {
 
   void Add(std::string name, ggml_type type, std::array<int64_t, 4> ne, float mean, float spread,
            std::vector<float> values = {}) {
+    if (const auto given = o_.weights.find(name); given != o_.weights.end()) values = given->second;
     tensors_.push_back({std::move(name), type, ne, mean, spread, std::move(values)});
   }
   void Matrix(std::string name, int64_t in, int64_t out, float gain = 1.0f, int64_t experts = 1) {
@@ -224,6 +227,17 @@ bool Writable(ggml_type type) {
          type != GGML_TYPE_Q8_K && !ggml_quantize_requires_imatrix(type);
 }
 
+Status CheckWeights(const MakeModelOptions& o, std::span<const PlannedTensor> tensors) {
+  for (const auto& [name, values] : o.weights) {
+    const auto tensor = std::ranges::find(tensors, name, &PlannedTensor::name);
+    if (tensor == tensors.end()) return Impossible("there is no tensor " + name, "");
+    const auto& ne = tensor->ne;
+    if (values.size() == static_cast<size_t>(ne[0] * ne[1] * ne[2] * ne[3])) continue;
+    return Impossible(std::to_string(values.size()) + " values do not fill " + name, "");
+  }
+  return {};
+}
+
 }  // namespace
 
 Status CheckOptions(const MakeModelOptions& options) {
@@ -234,6 +248,7 @@ Status CheckOptions(const MakeModelOptions& options) {
     return Impossible("ggml cannot write this type of weights", "Try f32, f16, q8_0 or q4_k.");
   }
   const std::vector<PlannedTensor> tensors = PlanTensors(options);
+  PITH_TRY(CheckWeights(options, tensors));
   for (const PlannedTensor& tensor : tensors) {
     const int64_t block = ggml_blck_size(tensor.type);
     if (tensor.ne[0] % block != 0) {

@@ -18,7 +18,7 @@ struct PlannedTensor {
   ggml_type type;
   std::array<int64_t, 4> ne;  // ggml's order, fastest first
   float mean, spread;         // of the values: uniform, with `spread` as their standard deviation
-  std::vector<float> values;  // if not empty, exactly these (rope factors)
+  std::vector<float> values;  // if not empty, exactly these
 };
 
 // Refuses shapes that the loader of the architecture, or the type's block size, does not allow.

@@ -1,4 +1,5 @@
-// ROUGE-1 as Google's package computes it with stemming: F1 over the stems of single words.
+// ROUGE-1 as Google's package computes it with stemming: F1 and recall over the stems of single
+// words.
 #include "eval/metric/porter.h"
 #include "eval/metric/scores.h"
 
@@ -29,6 +30,13 @@ std::vector<Chars> Stems(const Chars& text) {
 double Rouge1(std::string_view prediction, const Item& item) {
   if (item.answers.empty()) return 0;
   return TokenF1(Stems(DecodeUtf8(prediction)), Stems(DecodeUtf8(item.answers[0])));
+}
+
+double Rouge1Recall(std::string_view prediction, const Item& item) {
+  if (item.answers.empty()) return 0;
+  const std::vector<Chars> reference = Stems(DecodeUtf8(item.answers[0]));
+  const size_t same = SharedTokens(Stems(DecodeUtf8(prediction)), reference);
+  return same == 0 ? 0 : static_cast<double>(same) / static_cast<double>(reference.size());
 }
 
 }  // namespace pith

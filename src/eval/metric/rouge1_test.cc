@@ -48,5 +48,13 @@ TEST(Rouge1, StemsOfLongWords_GiveF1) {
   EXPECT_EQ(Rouge1("", item), 0);
 }
 
+TEST(Rouge1Recall, WordsOfTheReference_CountedOnce) {
+  Item item;
+  item.answers = {"Cats ran and cats ate."};
+  EXPECT_DOUBLE_EQ(Rouge1Recall("cat cat cat ran, quite far", item), 3.0 / 5);
+  EXPECT_EQ(Rouge1Recall("and they ate: cats ran, cats", item), 1);
+  EXPECT_EQ(Rouge1Recall("", item), 0);
+}
+
 }  // namespace
 }  // namespace pith

@@ -19,6 +19,7 @@ double NiahContains(std::string_view prediction, const Item& item);
 double NiahKeyPhrase(std::string_view prediction, const Item& item);
 // rouge1.cc
 double Rouge1(std::string_view prediction, const Item& item);
+double Rouge1Recall(std::string_view prediction, const Item& item);
 // token_f1.cc
 double QaF1(std::string_view prediction, const Item& item);
 double QaF1Chars(std::string_view prediction, const Item& item);
@@ -51,8 +52,10 @@ double ChoiceAbcd(std::string_view prediction, const Item& item);
 double CodeDebug(std::string_view prediction, const Item& item);
 double LongBenchV2Choice(std::string_view prediction, const Item& item);
 
+// How many tokens two lists have in common, as multisets. (token_f1.cc)
+size_t SharedTokens(const std::vector<Chars>& prediction, const std::vector<Chars>& reference);
 // F1 of two lists of tokens as multisets; 0 if they share none. (token_f1.cc)
-double TokenF1(std::vector<Chars> prediction, std::vector<Chars> reference);
+double TokenF1(const std::vector<Chars>& prediction, const std::vector<Chars>& reference);
 // SQuAD's normalisation: lower case, no ASCII punctuation, then no articles, single spaces.
 Chars NormalizeAnswer(CharsView text);
 

@@ -46,16 +46,21 @@ Chars NormalizeAnswer(CharsView text) {
   return result;
 }
 
-double TokenF1(std::vector<Chars> prediction, std::vector<Chars> reference) {
+size_t SharedTokens(const std::vector<Chars>& prediction, const std::vector<Chars>& reference) {
   std::map<Chars, size_t> left;
   for (const Chars& token : reference) ++left[token];
-  double same = 0;
+  size_t same = 0;
   for (const Chars& token : prediction) {
     const auto found = left.find(token);
     if (found == left.end() || found->second == 0) continue;
     --found->second;
     ++same;
   }
+  return same;
+}
+
+double TokenF1(const std::vector<Chars>& prediction, const std::vector<Chars>& reference) {
+  const auto same = static_cast<double>(SharedTokens(prediction, reference));
   if (same == 0) return 0;
   const double precision = same / static_cast<double>(prediction.size());
   const double recall = same / static_cast<double>(reference.size());

@@ -10,9 +10,9 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
-#include "eval/run/prompt.h"
 #include "eval/run/result_log.h"
 #include "eval/task/item.h"
+#include "eval/task/prompt.h"
 #include "recipe/budget.h"
 
 namespace pith {

@@ -1,4 +1,4 @@
-#include "eval/run/prompt.h"
+#include "eval/task/prompt.h"
 
 #include <algorithm>
 
@@ -6,8 +6,6 @@
 
 namespace pith {
 namespace {
-
-// Stands for the user's message while the template is taken apart; no text has it.
 
 Status Append(const Tokenizer& tokenizer, std::string_view text, bool add_special,
               bool parse_special, std::vector<int32_t>* tokens) {
