@@ -18,7 +18,8 @@ void Require(bool holds) {
   if (!holds) std::abort();
 }
 
-// One layer and head: plain with side blocks, sealed in groups, sealed one by one and rotated.
+// One layer and head: plain with side blocks, sealed in groups behind sinks, sealed one by one
+// and rotated.
 pith::CacheSpec SpecOf(uint8_t choice) {
   const pith::Form* plain = pith::FindForm("f16");
   const pith::Form* kivi = pith::FindKivi(4, 32);
@@ -34,6 +35,7 @@ pith::CacheSpec SpecOf(uint8_t choice) {
       break;
     case 1:
       spec.keys.sealed = spec.values.sealed = kivi;
+      spec.num_sinks = 2;
       break;
     default:
       spec.keys.sealed = pith::FindForm("bf16");

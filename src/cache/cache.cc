@@ -16,21 +16,34 @@
 namespace pith {
 namespace {
 
-ListLayouts LayoutsOf(const CacheSpec& spec, Side side) {
+ListLayouts LayoutsOf(const CacheSpec& spec, Side side, uint32_t layer) {
   const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
+  const Form* sealed = list.SealedIn(layer);
   PITH_CHECK(list.form != nullptr && list.dim > 0 && list.form->group(side) == 0);
   PITH_CHECK(list.dim % list.form->dim_multiple == 0);
+  const bool rotated = list.rotated && sealed != nullptr;
   ListLayouts layouts{
       .tail = {.form = list.form, .side = side, .dim = list.dim},
-      .sealed = {.form = list.sealed, .side = side, .dim = list.dim, .rotated = list.rotated}};
-  PITH_CHECK(!list.rotated || list.sealed != nullptr);
+      .sealed = {.form = sealed, .side = side, .dim = list.dim, .rotated = rotated}};
+  layouts.has_sinks = sealed != nullptr && spec.num_sinks > 0;
+  // Sinks are stored a second time, without loss.
+  PITH_CHECK(!layouts.has_sinks || list.form->packing == nullptr);
   std::copy_if(spec.side_blocks.begin(), spec.side_blocks.end(),
                std::back_inserter(layouts.tail.side_blocks),
                [side](const SideBlock& block) { return block.side == side; });
-  if (list.sealed != nullptr) {
+  if (sealed != nullptr) {
     PITH_CHECK(layouts.tail.side_blocks.empty());
-    PITH_CHECK(list.sealed->group(side) <= kMaxPageEntries);
-    PITH_CHECK(list.dim % list.sealed->dim_multiple == 0);
+    PITH_CHECK(sealed->group(side) <= kMaxPageEntries);
+    PITH_CHECK(list.dim % sealed->dim_multiple == 0);
+  }
+  return layouts;
+}
+
+// Of every list of a side.
+std::vector<ListLayouts> LayoutsOf(const CacheSpec& spec, Side side, const ListMap& map) {
+  std::vector<ListLayouts> layouts;
+  for (const uint32_t owner : map.owner_of_list) {
+    layouts.push_back(LayoutsOf(spec, side, owner / spec.num_kv_heads));
   }
   return layouts;
 }
@@ -42,6 +55,13 @@ bool UsesGroups(const CacheSpec& spec) {
 CacheSpec Checked(const CacheSpec& spec) {
   PITH_CHECK(spec.num_layers > 0 && spec.num_kv_heads > 0);
   PITH_CHECK(spec.layer_group.size() == (UsesGroups(spec) ? spec.num_layers : 0));
+  for (const ListSpec* list : {&spec.keys, &spec.values}) {
+    PITH_CHECK(!list->rotated || list->sealed != nullptr || !list->sealed_by_layer.empty());
+    if (list->sealed_by_layer.empty()) continue;
+    PITH_CHECK(list->sealed_by_layer.size() == spec.num_layers && list->sealed == nullptr);
+    PITH_CHECK(list->scope != OwnerScope::kLayerGroup);
+  }
+  PITH_CHECK(spec.num_sinks <= kMaxPageEntries);
   std::set<std::string> names;
   for (const SideBlock& block : spec.side_blocks) {
     PITH_CHECK(block.bytes > 0 && block.entries_per_unit > 0);
@@ -78,20 +98,42 @@ uint64_t ListBytes(const ListLayout& layout, uint64_t entries, uint64_t room) {
   return bytes + NewBytes(layout, room);
 }
 
+// About how many entries of a list are not sealed.
+uint64_t InTail(const ListLayout& sealed, uint64_t entries, uint64_t residual) {
+  if (sealed.form == nullptr) return entries;
+  return std::min(entries, std::max<uint64_t>(residual, sealed.form->group(sealed.side)));
+}
+
+// Of a list's entries, those that are never sealed.
+uint64_t NumSinks(const CacheSpec& spec, const ListLayouts& layouts, uint64_t entries) {
+  return layouts.has_sinks ? std::min<uint64_t>(entries, spec.num_sinks) : 0;
+}
+
 }  // namespace
 
-uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room, uint64_t residual) {
+uint64_t HeadBytes(const CacheSpec& spec, uint32_t layer, uint64_t entries, uint64_t room,
+                   uint64_t residual) {
   uint64_t bytes = 0;
   for (const Side side : {Side::kKeys, Side::kValues}) {
-    const ListLayouts layouts = LayoutsOf(spec, side);
-    if (layouts.sealed.form == nullptr) {
-      bytes += ListBytes(layouts.tail, entries, room);
-      continue;
-    }
-    const uint64_t stay =
-        std::min<uint64_t>(entries, std::max<uint64_t>(residual, layouts.sealed.form->group(side)));
-    bytes += ListBytes(layouts.tail, stay, room) + NewBytes(layouts.sealed, entries - stay) +
-             NewBytes(layouts.sealed, stay + room) / spec.num_layers;
+    const ListLayouts layouts = LayoutsOf(spec, side, layer);
+    const uint64_t stay = InTail(layouts.sealed, entries, residual);
+    const uint64_t sinks = NumSinks(spec, layouts, entries);
+    // In front of sealed entries, or in the tail while there are none.
+    bytes += std::max(ListBytes(layouts.tail, stay, room) + NewBytes(layouts.tail, sinks),
+                      ListBytes(layouts.tail, std::min(entries, stay + sinks), room));
+    if (stay < entries) bytes += NewBytes(layouts.sealed, entries - stay);
+  }
+  return bytes;
+}
+
+uint64_t SealingBytes(const CacheSpec& spec, uint32_t layer, uint64_t entries, uint64_t room,
+                      uint64_t residual) {
+  uint64_t bytes = 0;
+  for (const Side side : {Side::kKeys, Side::kValues}) {
+    const ListLayouts layouts = LayoutsOf(spec, side, layer);
+    if (layouts.sealed.form == nullptr) continue;
+    bytes += NewBytes(layouts.sealed, InTail(layouts.sealed, entries, residual) + room) +
+             NewBytes(layouts.tail, NumSinks(spec, layouts, entries));
   }
   return bytes;
 }
@@ -120,10 +162,10 @@ ListMap::ListMap(const CacheSpec& spec, OwnerScope scope) {
 
 CachePlan::CachePlan(const CacheSpec& s)
     : spec(Checked(s)),
-      key_layouts(LayoutsOf(s, Side::kKeys)),
-      value_layouts(LayoutsOf(s, Side::kValues)),
       key_map(s, s.keys.scope),
-      value_map(s, s.values.scope) {}
+      value_map(s, s.values.scope),
+      key_layouts(LayoutsOf(s, Side::kKeys, key_map)),
+      value_layouts(LayoutsOf(s, Side::kValues, value_map)) {}
 
 SequenceCache::Impl::Impl(PagePool* pool_of_pages, std::shared_ptr<const CachePlan> shared_plan)
     : pool(pool_of_pages), plan(std::move(shared_plan)) {
@@ -198,11 +240,11 @@ void SequenceCache::Impl::RefreshHeads(uint32_t begin, uint32_t end) {
 SequenceCache::SequenceCache(PagePool* pool, const CacheSpec& spec)
     : impl_(std::make_unique<Impl>(pool, std::make_shared<const CachePlan>(spec))) {
   const CachePlan& plan = *impl_->plan;
-  for (size_t i = 0; i < plan.key_map.owner_of_list.size(); ++i) {
-    impl_->key_lists.emplace_back(pool, &plan.key_layouts, &impl_->held);
+  for (const ListLayouts& layouts : plan.key_layouts) {
+    impl_->key_lists.emplace_back(pool, &layouts, &impl_->held);
   }
-  for (size_t i = 0; i < plan.value_map.owner_of_list.size(); ++i) {
-    impl_->value_lists.emplace_back(pool, &plan.value_layouts, &impl_->held);
+  for (const ListLayouts& layouts : plan.value_layouts) {
+    impl_->value_lists.emplace_back(pool, &layouts, &impl_->held);
   }
 }
 
@@ -283,10 +325,12 @@ SequenceCache SequenceCache::Fork() const {
   auto fork = std::make_unique<Impl>(impl_->pool, impl_->plan);
   fork->held.peak = impl_->held.peak;
   for (const EntryList& list : impl_->key_lists) {
-    fork->key_lists.push_back(list.Fork(impl_->pool, &impl_->plan->key_layouts, &fork->held));
+    const ListLayouts& layouts = impl_->plan->key_layouts[fork->key_lists.size()];
+    fork->key_lists.push_back(list.Fork(impl_->pool, &layouts, &fork->held));
   }
   for (const EntryList& list : impl_->value_lists) {
-    fork->value_lists.push_back(list.Fork(impl_->pool, &impl_->plan->value_layouts, &fork->held));
+    const ListLayouts& layouts = impl_->plan->value_layouts[fork->value_lists.size()];
+    fork->value_lists.push_back(list.Fork(impl_->pool, &layouts, &fork->held));
   }
   fork->RefreshHeads(0, spec().num_layers);
   return SequenceCache(std::move(fork));
@@ -322,6 +366,8 @@ uint64_t SequenceCache::BytesWhileExtended(uint64_t room) const {
             ListBytes(list->tail_layout(), tail, room) - ListBytes(list->tail_layout(), tail, 0);
         if (list->sealed() == nullptr) continue;
         sealing_here += NewBytes(list->sealed()->layout(), tail + room);
+        if (list->sinks() == nullptr) continue;
+        sealing_here += NewBytes(list->tail_layout(), spec().num_sinks);
       }
     }
     sealing = std::max(sealing, sealing_here);

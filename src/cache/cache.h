@@ -42,14 +42,24 @@ struct ListSpec {
   // Whether entries are rotated before they are sealed (codec/hadamard.h). The tail never is, and
   // what is read from the cache is turned back.
   bool rotated = false;
+  // Where layers differ in it: that of each, [num_layers]; then `sealed` is nullptr. Not with
+  // OwnerScope::kLayerGroup.
+  std::vector<const Form*> sealed_by_layer;
+
+  const Form* SealedIn(uint32_t layer) const {
+    return sealed_by_layer.empty() ? sealed : sealed_by_layer[layer];
+  }
 };
 
 struct CacheSpec {
   uint32_t num_layers = 0;
   uint32_t num_kv_heads = 0;
-  ListSpec keys, values;              // the same for all layers, for now
+  ListSpec keys, values;
   std::vector<uint32_t> layer_group;  // [num_layers], only with OwnerScope::kLayerGroup
   std::vector<SideBlock> side_blocks;
+  // Entries at positions below this are never sealed: they stay in the tail's form, which is plain,
+  // in front of the sealed ones (attention sinks). At most a page of them.
+  uint32_t num_sinks = 0;
 };
 
 // Exact, always on. All in bytes.
@@ -70,12 +80,18 @@ struct CacheUsage {
   double Fragmentation() const { return logical ? double(allocated) / double(logical) : 1.0; }
 };
 
-// The most that the keys and values of one KV head, with a list of their own, take from the pool
-// while they are extended from `entries` to `entries + room`, wherever the entries' positions lie.
-// Where there is a sealed form, all but about `residual` of them are in it, and its groups whole.
-uint64_t HeadBytes(const CacheSpec& spec, uint64_t entries, uint64_t room, uint64_t residual = 0);
+// The most that the keys and values of one KV head of a layer, with a list of their own, take from
+// the pool while they are extended from `entries` to `entries + room`, wherever the entries'
+// positions lie. Where there is a sealed form, all but about `residual` of them and sinks are in
+// it, and its groups whole.
+uint64_t HeadBytes(const CacheSpec& spec, uint32_t layer, uint64_t entries, uint64_t room,
+                   uint64_t residual = 0);
+// What it takes beside that while its tail is being sealed: one layer after the other is.
+uint64_t SealingBytes(const CacheSpec& spec, uint32_t layer, uint64_t entries, uint64_t room,
+                      uint64_t residual);
 
-// The oldest `count` entries of a list's tail, to be sealed; as many as the tail has at most.
+// The oldest `count` entries of a list's tail behind its sinks, to be sealed: num_unsealed() at
+// most.
 struct SealRequest {
   uint32_t layer = 0, kv_head = 0;
   Side side = Side::kKeys;
@@ -155,8 +171,10 @@ class SequenceCache {
   // peak low. Fails (kFailure, "no memory for the cache") without any change. Main thread only.
   // With a wider scope, the request names the first head that the list serves.
   Status Seal(std::span<const SealRequest> requests, const RunParallel& run = nullptr);
-  // Entries at the front of a head that are in the sealed form; the tail follows.
+  // Entries of a head that are in the sealed form. Sinks lie in front of them, the tail behind.
   uint64_t num_sealed(uint32_t layer, uint32_t kv_head, Side side) const;
+  // Those that may still be sealed: the tail's, but for sinks.
+  uint64_t num_unsealed(uint32_t layer, uint32_t kv_head, Side side) const;
 
   // Gives a head's first positions.size() entries (at most a page of them) other keys, f32 rows
   // with `row_stride` floats between rows, and other ascending positions, which lie before those of

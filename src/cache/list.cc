@@ -27,114 +27,144 @@ EntryList::EntryList(PagePool* pool, const ListLayouts* layouts, HeldBytes* held
   } else {
     sealed_ = std::make_unique<PageList>(pool, &sealed, held);
   }
+  if (layouts->has_sinks) sinks_ = std::make_unique<PageList>(pool, &layouts->tail, held);
 }
 
 EntryList EntryList::Fork(PagePool* pool, const ListLayouts* layouts, HeldBytes* held) const {
   EntryList fork(pool, layouts, held);
   fork.tail_.Share(tail_);
+  if (sinks_ != nullptr) fork.sinks_->Share(*sinks_);
   if (sealed_ != nullptr) fork.sealed_->Share(*sealed_);
   fork.joined_ = joined_;
   return fork;
 }
 
 int32_t EntryList::last_position() const {
-  return tail_.size() == 0 && sealed_ != nullptr ? sealed_->last_position() : tail_.last_position();
+  int32_t last = -1;
+  ForEachPart(*this,
+              [&last](const ListPart& part) { last = std::max(last, part.last_position()); });
+  return last;
 }
 
-void EntryList::RefreshFrom(size_t sealed_page) {
+void EntryList::RefreshFrom(size_t page) {
   if (sealed_ == nullptr) return;
-  joined_.resize(std::min(sealed_page, joined_.size()));
-  const auto sealed = sealed_->views().subspan(joined_.size());
-  joined_.insert(joined_.end(), sealed.begin(), sealed.end());
-  joined_.insert(joined_.end(), tail_.views().begin(), tail_.views().end());
+  joined_.resize(std::min(page, joined_.size()));
+  size_t done = joined_.size();
+  ForEachPart(*this, [&](const ListPart& part) {
+    const auto views = part.views().subspan(std::min(done, part.views().size()));
+    joined_.insert(joined_.end(), views.begin(), views.end());
+    done -= part.views().size() - views.size();
+  });
 }
 
 void EntryList::Commit(std::span<const int32_t> positions) {
   tail_.Commit(positions);
-  if (sealed_ != nullptr) RefreshFrom(sealed_->views().size());
+  if (sealed_ != nullptr) RefreshFrom(num_sink_pages() + sealed_->views().size());
 }
 
 void EntryList::Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride) {
-  PITH_CHECK(first >= num_sealed());
-  tail_.Write(first - num_sealed(), count, rows, row_stride);
+  const uint64_t in_front = size() - tail_.size();
+  PITH_CHECK(first >= in_front);
+  tail_.Write(first - in_front, count, rows, row_stride);
 }
 
-std::vector<uint32_t> EntryList::KeptOfTail(std::span<const uint32_t> entries) const {
-  const auto first = static_cast<uint32_t>(num_sealed());
-  std::vector<uint32_t> kept(std::lower_bound(entries.begin(), entries.end(), first),
-                             entries.end());
-  for (uint32_t& entry : kept) entry -= first;
-  return kept;
+template <class Visit>
+void EntryList::ForEachKept(std::span<const uint32_t> entries, const Visit& visit) {
+  uint64_t begin = 0;
+  std::vector<uint32_t> kept;
+  ForEachPart(*this, [&](auto& part) {
+    const uint64_t end = begin + part.size();  // before the visit, which may change it
+    kept.clear();
+    for (; !entries.empty() && entries.front() < end; entries = entries.subspan(1)) {
+      kept.push_back(static_cast<uint32_t>(entries.front() - begin));
+    }
+    visit(part, kept);
+    begin = end;
+  });
 }
 
 bool EntryList::ReserveKeep(std::span<const uint32_t> entries) {
-  if (sealed_ == nullptr) return tail_.ReserveKeep(entries);
-  const std::vector<uint32_t> kept = KeptOfTail(entries);
-  return sealed_->ReserveKeep(entries.first(entries.size() - kept.size())) &&
-         tail_.ReserveKeep(kept);
+  bool complete = true;
+  ForEachKept(entries, [&complete](ListPart& part, std::span<const uint32_t> kept) {
+    complete = complete && part.ReserveKeep(kept);
+  });
+  return complete;
 }
 
 void EntryList::CommitKeep(std::span<const uint32_t> entries) {
-  if (sealed_ == nullptr) {
-    tail_.MoveKept(entries);
-  } else {
-    const std::vector<uint32_t> kept = KeptOfTail(entries);
-    sealed_->MoveKept(entries.first(entries.size() - kept.size()));
-    sealed_->FinishKeep();
-    tail_.MoveKept(kept);
-  }
-  tail_.FinishKeep();
+  ForEachKept(entries, [](ListPart& part, std::span<const uint32_t> kept) {
+    part.MoveKept(kept);
+    part.FinishKeep();
+  });
   Refresh();
 }
 
 void EntryList::Cancel() {
-  tail_.Cancel();
-  if (sealed_ != nullptr) sealed_->Cancel();
+  ForEachPart(*this, [](ListPart& part) { part.Cancel(); });
 }
 
 void EntryList::Truncate(uint64_t size) {
-  tail_.Truncate(size - std::min(size, num_sealed()));
-  if (sealed_ != nullptr) sealed_->Truncate(size);
+  ForEachPart(*this, [&size](ListPart& part) {
+    const uint64_t here = std::min(size, part.size());
+    part.Truncate(here);
+    size -= here;
+  });
   Refresh();
 }
 
 void EntryList::Shrink() {
-  if (sealed_ != nullptr) sealed_->Shrink();
-  tail_.Shrink();
+  ForEachPart(*this, [](ListPart& part) { part.Shrink(); });
   Refresh();
 }
 
 uint64_t EntryList::CountBefore(int32_t end_position) const {
-  if (sealed_ == nullptr) return tail_.CountBefore(end_position);
-  return sealed_->CountBefore(end_position) + tail_.CountBefore(end_position);
+  uint64_t count = 0;
+  ForEachPart(*this, [&](const ListPart& part) { count += part.CountBefore(end_position); });
+  return count;
 }
 
-bool EntryList::ReserveSeal(uint64_t count) {
-  PITH_CHECK(sealed_ != nullptr && count <= tail_.size());
-  seal_positions_.assign(static_cast<size_t>(count), 0);
+bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count) {
+  PITH_CHECK(sealed_ != nullptr && new_sinks + count <= tail_.size());
+  PITH_CHECK(new_sinks == 0 || (sinks_ != nullptr && num_sealed() == 0));
+  std::vector<int32_t> positions(static_cast<size_t>(new_sinks + count), 0);
   size_t done = 0;
   for (const PageView& page : tail_.views()) {
     if (tail_.layout().side == Side::kValues) break;  // they have none
-    for (uint32_t i = 0; i < page.count && done < count; ++i) {
-      seal_positions_[done++] = page.Position(i);
+    for (uint32_t i = 0; i < page.count && done < positions.size(); ++i) {
+      positions[done++] = page.Position(i);
     }
   }
-  seal_kept_.resize(static_cast<size_t>(tail_.size() - count));
-  std::iota(seal_kept_.begin(), seal_kept_.end(), static_cast<uint32_t>(count));
-  return sealed_->Reserve(seal_positions_) && tail_.ReserveKeep(seal_kept_);
+  const auto first_sealed = positions.begin() + static_cast<ptrdiff_t>(new_sinks);
+  sink_positions_.assign(positions.begin(), first_sealed);
+  seal_positions_.assign(first_sealed, positions.end());
+  seal_kept_.resize(static_cast<size_t>(tail_.size() - positions.size()));
+  std::iota(seal_kept_.begin(), seal_kept_.end(), static_cast<uint32_t>(positions.size()));
+  return (new_sinks == 0 || sinks_->Reserve(sink_positions_)) &&
+         sealed_->Reserve(seal_positions_) && tail_.ReserveKeep(seal_kept_);
 }
 
 void EntryList::CommitSeal() {
   const size_t num_pages = sealed_->views().size();
-  seal_first_page_ = num_pages > 0 ? num_pages - 1 : 0;
+  seal_first_page_ = num_sink_pages() + (num_pages > 0 ? num_pages - 1 : 0);
+  if (!sink_positions_.empty()) {
+    seal_first_page_ = 0;
+    sinks_->Commit(sink_positions_);
+  }
   sealed_->Commit(seal_positions_);
 }
 
 void EntryList::EncodeSeal() {
   const HeadView tail{.keys = tail_.views(), .values = tail_.views(), .num_entries = tail_.size()};
+  const Side side = tail_.layout().side;
+  const uint64_t num_sinks = sink_positions_.size();
   const uint32_t dim = tail_.layout().dim;
+  if (num_sinks > 0) {
+    sinks_->StoreLast(num_sinks, [&](uint64_t first, uint32_t count, float* rows) {
+      ReadRows(tail, side, first, count, rows);
+    });
+  }
   sealed_->StoreLast(seal_positions_.size(), [&](uint64_t first, uint32_t count, float* rows) {
-    ReadRows(tail, tail_.layout().side, first, count, rows);
+    ReadRows(tail, side, num_sinks + first, count, rows);
     if (sealed_->layout().rotated) Rotate({rows, size_t{count} * dim}, dim);
   });
   tail_.MoveKept(seal_kept_);
@@ -147,20 +177,25 @@ void EntryList::FinishSeal() {
 
 void EntryList::ShrinkTail() {
   tail_.Shrink();
-  if (sealed_ != nullptr) RefreshFrom(sealed_->views().size());
+  if (sealed_ != nullptr) RefreshFrom(num_sink_pages() + sealed_->views().size());
 }
 
 uint64_t EntryList::LogicalBytes() const {
-  return tail_.LogicalBytes() + (sealed_ != nullptr ? sealed_->LogicalBytes() : 0);
+  uint64_t bytes = 0;
+  ForEachPart(*this, [&bytes](const ListPart& part) { bytes += part.LogicalBytes(); });
+  return bytes;
 }
 
 uint64_t EntryList::MetadataBytes() const {
-  return tail_.MetadataBytes() + (sealed_ != nullptr ? sealed_->MetadataBytes() : 0) +
-         joined_.size() * sizeof(PageView);
+  uint64_t bytes = joined_.size() * sizeof(PageView);
+  ForEachPart(*this, [&bytes](const ListPart& part) { bytes += part.MetadataBytes(); });
+  return bytes;
 }
 
 uint64_t EntryList::AllocatedBytes() const {
-  return tail_.AllocatedBytes() + (sealed_ != nullptr ? sealed_->AllocatedBytes() : 0);
+  uint64_t bytes = 0;
+  ForEachPart(*this, [&bytes](const ListPart& part) { bytes += part.AllocatedBytes(); });
+  return bytes;
 }
 
 }  // namespace pith

@@ -1,7 +1,8 @@
 // A list: the keys or the values of one owner (a head, a layer, a group of layers), oldest first.
 // New entries are appended to the tail; where the spec has a sealed form, the oldest of the tail
-// move on into the sealed part in front of it, once. The views that kernels read are kept up to
-// date with every change.
+// move on into the sealed part in front of it, once. Sinks are not sealed: when the first entries
+// are, they move as they are into a part of their own, in front of all others. The views that
+// kernels read are kept up to date with every change.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,7 @@ namespace pith {
 // What the two parts look like; the same for all lists of one side of a cache.
 struct ListLayouts {
   ListLayout tail, sealed;  // sealed.form is nullptr if entries stay in the tail
+  bool has_sinks = false;   // in the tail's layout
 };
 
 class EntryList {
@@ -27,17 +29,20 @@ class EntryList {
   // A second list with the same pages, of the sequence that `held` counts for.
   EntryList Fork(PagePool* pool, const ListLayouts* layouts, HeldBytes* held) const;
 
-  uint64_t size() const { return num_sealed() + tail_.size(); }
+  uint64_t size() const { return num_sinks() + num_sealed() + tail_.size(); }
+  uint64_t num_sinks() const { return sinks_ != nullptr ? sinks_->size() : 0; }
   uint64_t num_sealed() const { return sealed_ != nullptr ? sealed_->size() : 0; }
   const ListLayout& tail_layout() const { return tail_.layout(); }
   std::span<const PageView> views() const { return sealed_ != nullptr ? joined_ : tail_.views(); }
   int32_t last_position() const;  // -1 if empty; only for keys
 
   // The parts, for saving and loading; Refresh() after a part was changed. sealed() is nullptr
-  // without a sealed form.
+  // without a sealed form, sinks() without sinks.
   const PageList& tail() const { return tail_; }
+  const PageList* sinks() const { return sinks_.get(); }
   const ListPart* sealed() const { return sealed_.get(); }
   PageList* mutable_tail() { return &tail_; }
+  PageList* mutable_sinks() { return sinks_.get(); }
   ListPart* mutable_sealed() { return sealed_.get(); }
   void Refresh() { RefreshFrom(0); }
 
@@ -55,10 +60,10 @@ class EntryList {
   void Shrink();
   uint64_t CountBefore(int32_t end_position) const;
 
-  // Sealing the first `count` entries of the tail. ReserveSeal() gets all memory, changes nothing
-  // that can be seen, and may fail; then Cancel(), or CommitSeal() and FinishSeal() with
-  // EncodeSeal() between them, which may run on any thread.
-  bool ReserveSeal(uint64_t count);
+  // Sealing `count` entries of the tail, behind its first `new_sinks`. ReserveSeal() gets all
+  // memory, changes nothing that can be seen, and may fail; then Cancel(), or CommitSeal() and
+  // FinishSeal() with EncodeSeal() between them, which may run on any thread.
+  bool ReserveSeal(uint64_t new_sinks, uint64_t count);
   void CommitSeal();
   void EncodeSeal();
   void FinishSeal();
@@ -69,20 +74,30 @@ class EntryList {
   uint64_t AllocatedBytes() const;
 
  private:
-  // What of a kept set lies in the tail, by the tail's own indices.
-  std::vector<uint32_t> KeptOfTail(std::span<const uint32_t> entries) const;
-  // Joins the views anew, from this page of the sealed part on.
-  void RefreshFrom(size_t sealed_page);
+  // Calls visit(part) for every part, in the order of their entries.
+  template <class Self, class Visit>
+  static void ForEachPart(Self& self, const Visit& visit) {
+    if (self.sinks_ != nullptr) visit(*self.sinks_);
+    if (self.sealed_ != nullptr) visit(*self.sealed_);
+    visit(self.tail_);
+  }
+  // The same with what of a kept set lies in the part, by the part's own indices.
+  template <class Visit>
+  void ForEachKept(std::span<const uint32_t> entries, const Visit& visit);
+  size_t num_sink_pages() const { return sinks_ != nullptr ? sinks_->views().size() : 0; }
+  // Joins the views anew, from this page of all on.
+  void RefreshFrom(size_t page);
 
   PageList tail_;
+  std::unique_ptr<PageList> sinks_;
   std::unique_ptr<ListPart> sealed_;
-  std::vector<PageView> joined_;  // only with a sealed part: its views, then those of the tail
+  std::vector<PageView> joined_;  // only with a sealed part: the views of all parts
 
-  // Between ReserveSeal and FinishSeal: the positions of what is sealed (zeros for values), and
-  // what stays in the tail.
-  std::vector<int32_t> seal_positions_;
+  // Between ReserveSeal and FinishSeal: the positions of new sinks and of what is sealed (zeros for
+  // values), and what stays in the tail.
+  std::vector<int32_t> sink_positions_, seal_positions_;
   std::vector<uint32_t> seal_kept_;
-  size_t seal_first_page_ = 0;  // no earlier page of the sealed part changes
+  size_t seal_first_page_ = 0;  // no earlier page changes
 };
 
 }  // namespace pith

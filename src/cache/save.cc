@@ -1,5 +1,7 @@
 // The canonical bytes of a sequence, docs/save_format.md. The reader trusts nothing but the spec
 // that it is given.
+#include <fmt/format.h>
+
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -15,7 +17,7 @@ namespace pith {
 namespace {
 
 constexpr uint32_t kMagic = 0x43564B50;  // "PKVC"
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr size_t kSizeOffset = 8;
 constexpr size_t kChecksumBytes = 8;
 constexpr uint32_t kMaxNameBytes = 256;
@@ -23,7 +25,7 @@ constexpr size_t kMinBytes = kSizeOffset + 8 + kChecksumBytes;
 enum PositionsKind : uint32_t { kContiguous = 0, kExplicit = 1 };
 
 constexpr const char* kSameModelHint =
-    "Load it with the model and the recipe that it was saved with";
+    "Load it with the model, the recipe and the profile that it was saved with";
 
 uint64_t Checksum(std::span<const std::byte> bytes) {
   Hasher hasher;
@@ -73,9 +75,19 @@ class Reader : public ByteReader {
 constexpr Form kNoForm = {.name = "none"};
 const Form& FormOr(const Form* form) { return form != nullptr ? *form : kNoForm; }
 
+// What is the same of all sealed lists of a side.
+struct SealedLists {
+  bool rotated = false;
+  uint32_t num_sinks = 0;
+};
+
 // A sealed form's name, and whether what it stores was rotated: its codes mean something else then.
-std::string SealedName(const ListSpec& list) {
-  return std::string(FormOr(list.sealed).name) + (list.rotated ? "+hadamard" : "");
+// Lists with sinks have one number more.
+std::string SealedName(const Form* form, const SealedLists& lists) {
+  std::string name(FormOr(form).name);
+  if (form != nullptr && lists.rotated) name += "+hadamard";
+  if (form != nullptr && lists.num_sinks > 0) name += "+sinks" + std::to_string(lists.num_sinks);
+  return name;
 }
 
 void WriteForm(const Form& form, std::string_view name, Side side, Writer* out) {
@@ -93,17 +105,31 @@ Status CheckForm(const Form& form, std::string_view name, Side side, const std::
   return in->Expect("group of the " + of, form.group(side));
 }
 
-void WriteListSpec(const ListSpec& list, Side side, Writer* out) {
+void WriteListSpec(const ListSpec& list, uint32_t num_sinks, Side side, Writer* out) {
+  const SealedLists lists{list.rotated, num_sinks};
   WriteForm(*list.form, list.form->name, side, out);
-  WriteForm(FormOr(list.sealed), SealedName(list), side, out);
+  WriteForm(FormOr(list.sealed), SealedName(list.sealed, lists), side, out);
+  out->Number(static_cast<uint32_t>(list.sealed_by_layer.size()));
+  for (const Form* form : list.sealed_by_layer) {
+    WriteForm(FormOr(form), SealedName(form, lists), side, out);
+  }
   out->Number(list.dim);
   out->Number(static_cast<uint32_t>(list.scope));
 }
 
-Status CheckListSpec(const ListSpec& list, Side side, Reader* in) {
+Status CheckListSpec(const ListSpec& list, uint32_t num_sinks, Side side, Reader* in) {
   const std::string name = side == Side::kKeys ? "keys" : "values";
+  const SealedLists lists{list.rotated, num_sinks};
   PITH_TRY(CheckForm(*list.form, list.form->name, side, name, in));
-  PITH_TRY(CheckForm(FormOr(list.sealed), SealedName(list), side, "sealed " + name, in));
+  PITH_TRY(
+      CheckForm(FormOr(list.sealed), SealedName(list.sealed, lists), side, "sealed " + name, in));
+  const std::vector<const Form*>& by_layer = list.sealed_by_layer;
+  PITH_TRY(in->Expect("layers with their own form of sealed " + name,
+                      static_cast<uint32_t>(by_layer.size())));
+  for (size_t layer = 0; layer < by_layer.size(); ++layer) {
+    PITH_TRY(CheckForm(FormOr(by_layer[layer]), SealedName(by_layer[layer], lists), side,
+                       fmt::format("sealed {} of layer {}", name, layer), in));
+  }
   PITH_TRY(in->Expect("head size of the " + name, list.dim));
   return in->Expect("owner scope of the " + name, static_cast<uint32_t>(list.scope));
 }
@@ -111,8 +137,8 @@ Status CheckListSpec(const ListSpec& list, Side side, Reader* in) {
 void WriteSpec(const CacheSpec& spec, Writer* out) {
   out->Number(spec.num_layers);
   out->Number(spec.num_kv_heads);
-  WriteListSpec(spec.keys, Side::kKeys, out);
-  WriteListSpec(spec.values, Side::kValues, out);
+  WriteListSpec(spec.keys, spec.num_sinks, Side::kKeys, out);
+  WriteListSpec(spec.values, spec.num_sinks, Side::kValues, out);
   out->Number(static_cast<uint32_t>(spec.layer_group.size()));
   for (const uint32_t group : spec.layer_group) out->Number(group);
   out->Number(static_cast<uint32_t>(spec.side_blocks.size()));
@@ -127,8 +153,8 @@ void WriteSpec(const CacheSpec& spec, Writer* out) {
 Status CheckSpec(const CacheSpec& spec, Reader* in) {
   PITH_TRY(in->Expect("number of layers", spec.num_layers));
   PITH_TRY(in->Expect("number of KV heads", spec.num_kv_heads));
-  PITH_TRY(CheckListSpec(spec.keys, Side::kKeys, in));
-  PITH_TRY(CheckListSpec(spec.values, Side::kValues, in));
+  PITH_TRY(CheckListSpec(spec.keys, spec.num_sinks, Side::kKeys, in));
+  PITH_TRY(CheckListSpec(spec.values, spec.num_sinks, Side::kValues, in));
   PITH_TRY(in->Expect("layers in groups", static_cast<uint32_t>(spec.layer_group.size())));
   for (const uint32_t group : spec.layer_group) PITH_TRY(in->Expect("layer group", group));
   PITH_TRY(in->Expect("number of side blocks", static_cast<uint32_t>(spec.side_blocks.size())));
@@ -217,8 +243,10 @@ void WriteList(const EntryList& list, Writer* out) {
   const ListLayout& layout = list.tail().layout();
   out->Number(list.size());
   if (list.size() == 0) return;
+  if (list.sinks() != nullptr) out->Number(list.num_sinks());
   if (list.sealed() != nullptr) WriteSealedCount(*list.sealed(), out);
   if (layout.side == Side::kKeys) WritePositions(list, out);
+  if (list.sinks() != nullptr) WritePart(*list.sinks(), out);
   if (list.sealed() != nullptr) WritePart(*list.sealed(), out);
   WritePart(list.tail(), out);
   for (size_t i = 0; i < layout.side_blocks.size(); ++i) {
@@ -314,10 +342,17 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
   const ListLayout& layout = list->tail().layout();
   PITH_ASSIGN(const uint64_t count, in->Number<uint64_t>());
   if (count == 0) return true;
+  uint64_t num_sinks = 0;
+  if (list->sinks() != nullptr) {
+    PITH_ASSIGN(num_sinks, in->Number<uint64_t>());
+    if (num_sinks > count) return in->Damaged("more sinks than entries");
+  }
   SealedCount sealed;
   if (list->sealed() != nullptr) {
     PITH_ASSIGN(sealed, ReadSealedCount(*list->sealed(), in));
-    if (sealed.entries > count) return in->Damaged("more sealed entries than there are");
+    if (sealed.entries > count - num_sinks) {
+      return in->Damaged("more sealed entries than there are");
+    }
   }
   // Before anything of that size is allocated; also bounds all products of counts and sizes.
   const size_t entry_bytes = layout.form->canonical_bytes(layout.dim);
@@ -329,10 +364,16 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
   if (layout.side == Side::kKeys) {
     PITH_ASSIGN(positions, ReadPositions(count, in));
   }
-  const auto of_sealed = std::span(positions).first(static_cast<size_t>(sealed.entries));
-  const auto of_tail = std::span(positions).subspan(of_sealed.size());
+  const auto of_sinks = std::span(positions).first(static_cast<size_t>(num_sinks));
+  const auto behind = std::span(positions).subspan(of_sinks.size());
+  const auto of_sealed = behind.first(static_cast<size_t>(sealed.entries));
+  const auto of_tail = behind.subspan(of_sealed.size());
   PageList* const tail = list->mutable_tail();
   bool has_memory = true;
+  if (num_sinks > 0) {
+    PITH_ASSIGN(has_memory, ReadEntries(list->mutable_sinks(), of_sinks, in));
+  }
+  if (!has_memory) return false;
   if (!sealed.groups.empty()) {
     PITH_ASSIGN(has_memory, ReadGroups(list->mutable_sealed(), of_sealed, sealed.groups, in));
   } else if (sealed.entries > 0) {
@@ -344,6 +385,13 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
   PITH_TRY(ReadSideBlocks(tail, in));
   list->Refresh();
   return true;
+}
+
+// Once entries are sealed, all sinks and nothing else lies in front of them.
+bool SinksFit(const EntryList& list, const EntryList& keys, uint32_t num_sinks) {
+  if (list.sinks() == nullptr) return true;
+  const uint64_t most = keys.CountBefore(static_cast<int32_t>(num_sinks));
+  return list.num_sealed() > 0 ? list.num_sinks() == most : list.num_sinks() <= most;
 }
 
 // Magic, version, size and checksum; gives the reader of what lies between.
@@ -407,6 +455,11 @@ Result<SequenceCache> SequenceCache::Load(PagePool* pool, const CacheSpec& spec,
   for (uint32_t head = 0; head < impl.heads.size(); ++head) {
     if (impl.KeysOf(head).size() != impl.ValuesOf(head).size()) {
       return in.Damaged("keys and values differ in number");
+    }
+    for (const EntryList* list : {&impl.KeysOf(head), &impl.ValuesOf(head)}) {
+      if (!SinksFit(*list, impl.KeysOf(head), spec.num_sinks)) {
+        return in.Damaged("sinks that lie elsewhere");
+      }
     }
   }
   impl.RefreshHeads(0, spec.num_layers);

@@ -69,8 +69,8 @@ TEST(Save, TinyCache_HasTheDocumentedBytes) {
     u32(static_cast<uint32_t>(x >> 32));
   };
   for (const char c : {'P', 'K', 'V', 'C'}) expected.push_back(static_cast<std::byte>(c));
-  u32(2);    // version
-  u64(196);  // bytes in all
+  u32(3);    // version
+  u64(204);  // bytes in all
   u32(1);    // layers
   u32(1);    // KV heads
   text("f32");
@@ -81,6 +81,7 @@ TEST(Save, TinyCache_HasTheDocumentedBytes) {
   u32(0);
   u32(0);
   u32(0);
+  u32(0);  // nor of any layer
   u32(1);  // dim
   u32(0);  // scope
   text("f16");
@@ -88,6 +89,7 @@ TEST(Save, TinyCache_HasTheDocumentedBytes) {
   u32(1);
   u32(0);
   text("none");
+  u32(0);
   u32(0);
   u32(0);
   u32(0);
@@ -218,7 +220,7 @@ TEST(Load, DamageUnderARightChecksum_IsRefusedOrIsACanonicalCache) {
 TEST(Load, AbsurdCounts_AreRefusedBeforeMemoryIsAskedFor) {
   PagePool pool;
   const std::vector<std::byte> bytes = Saved(TinyCache(&pool));
-  constexpr size_t kKeyCount = 16 + 8 + 47 + 47 + 4 + 4 + 17;
+  constexpr size_t kKeyCount = 16 + 8 + 51 + 51 + 4 + 4 + 17;
   uint64_t count = 0;
   std::memcpy(&count, bytes.data() + kKeyCount, 8);
   ASSERT_EQ(count, 2u);
@@ -265,6 +267,8 @@ TEST(Load, AnotherSpec_IsRefusedByName) {
                [](CacheSpec* s) { s->keys.form = FindForm("bf16"); });
   expect_named("form of the sealed values of the saved cache: none instead of bf16",
                [](CacheSpec* s) { s->values.sealed = FindForm("bf16"); });
+  expect_named("layers with their own form of sealed keys of the saved cache: 0 instead of 2",
+               [](CacheSpec* s) { s->keys.sealed_by_layer = {nullptr, nullptr}; });
   expect_named("head size of the values", [](CacheSpec* s) { s->values.dim = 3; });
   expect_named("owner scope of the keys", [](CacheSpec* s) { s->keys.scope = OwnerScope::kLayer; });
   expect_named("layer group", [](CacheSpec* s) { s->layer_group = {0, 0}; });

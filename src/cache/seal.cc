@@ -31,16 +31,18 @@ void ForEach(size_t count, const RunParallel& run, const std::function<void(size
 Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParallel& run) {
   const CachePlan& plan = *impl_->plan;
   std::vector<EntryList*> lists;
-  std::vector<uint64_t> counts;
+  std::vector<uint64_t> sinks, counts;
   for (const SealRequest& request : requests) {
     const uint32_t head = impl_->HeadNumber(request.layer, request.kv_head);
     const bool keys = request.side == Side::kKeys;
     const ListMap& map = keys ? plan.key_map : plan.value_map;
     PITH_CHECK(map.owner_of_list[map.list_of_head[head]] == head);
     EntryList& list = keys ? impl_->KeysOf(head) : impl_->ValuesOf(head);
-    PITH_CHECK(list.sealed() != nullptr && request.count <= list.tail().size());
+    const uint64_t new_sinks = impl_->NewSinks(head, request.side);
+    PITH_CHECK(list.sealed() != nullptr && request.count <= list.tail().size() - new_sinks);
     if (request.count == 0) continue;
     lists.push_back(&list);
+    sinks.push_back(new_sinks);
     counts.push_back(request.count);
   }
   std::vector<const EntryList*> distinct(lists.begin(), lists.end());
@@ -49,7 +51,7 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
 
   bool complete = true;
   for (size_t i = 0; i < lists.size() && complete; ++i) {
-    complete = lists[i]->ReserveSeal(counts[i]);
+    complete = lists[i]->ReserveSeal(sinks[i], counts[i]);
   }
   if (!complete) {
     for (EntryList* list : lists) list->Cancel();
@@ -69,6 +71,20 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
 uint64_t SequenceCache::num_sealed(uint32_t layer, uint32_t kv_head, Side side) const {
   const uint32_t head = impl_->HeadNumber(layer, kv_head);
   return (side == Side::kKeys ? impl_->KeysOf(head) : impl_->ValuesOf(head)).num_sealed();
+}
+
+uint64_t SequenceCache::num_unsealed(uint32_t layer, uint32_t kv_head, Side side) const {
+  const uint32_t head = impl_->HeadNumber(layer, kv_head);
+  const EntryList& list = side == Side::kKeys ? impl_->KeysOf(head) : impl_->ValuesOf(head);
+  return list.tail().size() - impl_->NewSinks(head, side);
+}
+
+// Positions are those of the keys, which may be sealed at other times. Sinks
+// lie in the tail until the first entries behind them are sealed.
+uint64_t SequenceCache::Impl::NewSinks(uint32_t head, Side side) {
+  const EntryList& list = side == Side::kKeys ? KeysOf(head) : ValuesOf(head);
+  if (list.sinks() == nullptr) return 0;
+  return KeysOf(head).CountBefore(static_cast<int32_t>(plan->spec.num_sinks)) - list.num_sinks();
 }
 
 }  // namespace pith

@@ -341,6 +341,50 @@ TEST(Seal, WiderScopes_SealOnceForAllThatTheListServes) {
                std::logic_error);  // not the first head
 }
 
+TEST(Seal, LayersWithTheirOwnForms_KeepToThem) {
+  PagePool pool;
+  Rng rng(4);
+  CacheSpec spec = SmallSpec(FormId::kF32);  // two layers of three heads, dim 12
+  spec.keys.sealed_by_layer = {&kGroupForm, nullptr};
+  spec.values.sealed_by_layer = {FindForm("f16"), &kGroupForm};
+  SequenceCache cache(&pool, spec);
+  Model model(spec);
+  ASSERT_TRUE(Append(&cache, &model, 100, 0, &rng));
+  ASSERT_TRUE(
+      cache.Seal(std::vector<SealRequest>{{.layer = 0, .side = Side::kKeys, .count = 64},
+                                          {.layer = 0, .side = Side::kValues, .count = 70},
+                                          {.layer = 1, .side = Side::kValues, .count = 32}}));
+  model.Seal({0, 0}, Side::kKeys, 64);
+  model.Seal({0, 0}, Side::kValues, 70);
+  model.Seal({1, 0}, Side::kValues, 32);
+  CheckEqual(cache, model);
+  // Groups as in UsageAndMemory_EqualACountByHand; f16 takes 24 bytes, f32 48.
+  EXPECT_EQ(cache.Usage(0, 0).logical, 2u * (96 + 384) + 36 * 48 + 70 * 24 + 30 * 48);
+  EXPECT_EQ(cache.Usage(1, 0).logical, 100u * 48 + 2 * 96 + 384 + 68 * 48);
+  EXPECT_EQ(cache.Usage().held, RecountHeld(cache));
+
+  SequenceCache fork = cache.Fork();
+  const std::vector<std::byte> bytes = Saved(cache);
+  auto loaded = SequenceCache::Load(&pool, spec, bytes, "bytes");
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  for (SequenceCache* other : {&fork, &*loaded}) {
+    CheckEqual(*other, model);
+    EXPECT_EQ(Saved(*other), bytes);
+  }
+  CacheSpec wrong = spec;
+  wrong.keys.sealed_by_layer = {&kGroupForm, &kGroupForm};
+  const auto refused = SequenceCache::Load(&pool, wrong, bytes, "bytes");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().Message().find("form of the sealed keys of layer 1 of the saved cache"),
+            std::string::npos)
+      << refused.error().Message();
+  EXPECT_THROW(
+      (void)cache.Seal(std::vector<SealRequest>{{.layer = 1, .side = Side::kKeys, .count = 4}}),
+      std::logic_error);
+  wrong.keys.sealed_by_layer.pop_back();
+  EXPECT_THROW(SequenceCache(&pool, wrong), std::logic_error);
+}
+
 TEST(Seal, Threads_GiveTheSameBytes) {
   PagePool pool;
   Rng rng(4);

@@ -25,8 +25,8 @@ struct CachePlan {
   explicit CachePlan(const CacheSpec& s);
 
   CacheSpec spec;
-  ListLayouts key_layouts, value_layouts;
   ListMap key_map, value_map;
+  std::vector<ListLayouts> key_layouts, value_layouts;  // [lists]
 };
 
 struct SequenceCache::Impl {
@@ -36,6 +36,9 @@ struct SequenceCache::Impl {
   uint32_t HeadNumber(uint32_t layer, uint32_t kv_head) const;
   EntryList& KeysOf(uint32_t head) { return key_lists[plan->key_map.list_of_head[head]]; }
   EntryList& ValuesOf(uint32_t head) { return value_lists[plan->value_map.list_of_head[head]]; }
+
+  // Sinks that are in the tail of the head's list.
+  uint64_t NewSinks(uint32_t head, Side side);
 
   // Appends to the lists that layers [begin, end) own.
   Status Extend(uint32_t begin, uint32_t end, std::span<const int32_t> positions);

@@ -108,6 +108,13 @@ struct Model {
                                                [&](const Entry& e) { return e.is_sealed(side); }));
   }
 
+  uint64_t num_sinks(Owner owner) const {
+    const Entries& entries = heads[owner.layer][owner.head];
+    return static_cast<uint64_t>(std::count_if(entries.begin(), entries.end(), [&](const Entry& e) {
+      return e.position < static_cast<int32_t>(spec.num_sinks);
+    }));
+  }
+
   // The most entries that a head has, and the last position.
   size_t size() const {
     size_t size = 0;
@@ -153,21 +160,22 @@ struct Model {
   void Seal(Owner owner, Side side, uint64_t count) {
     const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
     const auto s = static_cast<size_t>(side);
-    const uint32_t per_group = std::max(list.sealed->group(side), 1u);
+    const Form& sealed = *list.SealedIn(owner.layer);
+    const uint32_t per_group = std::max(sealed.group(side), 1u);
     Entries& entries = heads[owner.layer][owner.head];
-    const uint64_t begin = num_sealed(side, owner);
+    const uint64_t begin = num_sinks(owner) + num_sealed(side, owner);
     for (uint64_t first = begin; first < begin + count; first += per_group) {
       const auto here = static_cast<uint32_t>(std::min<uint64_t>(per_group, begin + count - first));
       const PageShape shape{.dim = list.dim, .capacity = kMaxPageEntries};
-      std::vector<std::byte> page(list.sealed->page_bytes(side, shape));
+      std::vector<std::byte> page(sealed.page_bytes(side, shape));
       std::vector<float> rows;
       for (uint32_t i = 0; i < here; ++i) {
         const std::vector<float> row = entries[first + i].Row(side, owner, list.dim);
         rows.insert(rows.end(), row.begin(), row.end());
       }
       if (list.rotated) RotateRows(rows, list.dim);
-      list.sealed->store(side, page.data(), shape, 0, here, rows.data(), list.dim);
-      list.sealed->load(side, page.data(), shape, 0, here, rows.data(), list.dim);
+      sealed.store(side, page.data(), shape, 0, here, rows.data(), list.dim);
+      sealed.load(side, page.data(), shape, 0, here, rows.data(), list.dim);
       if (list.rotated) RotateRows(rows, list.dim);
       ++num_groups;
       for (uint32_t i = 0; i < here; ++i) {
@@ -259,20 +267,21 @@ inline void WriteEntries(SequenceCache* cache, const Model& model, uint64_t back
 }
 
 inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpec& list,
-                       Owner owner, const Model::Entries& entries) {
+                       Owner owner, const Model::Entries& entries, uint64_t num_sinks) {
   size_t index = 0;
   std::vector<float> rows(size_t{kMaxPageEntries} * list.dim);
   for (const PageView& page : pages) {
     ASSERT_LT(index, entries.size());
     const bool sealed = entries[index].is_sealed(side);
-    ASSERT_EQ(page.form, sealed ? list.sealed : list.form);
+    ASSERT_EQ(page.form, sealed ? list.SealedIn(owner.layer) : list.form);
     ASSERT_EQ(page.rotated, sealed && list.rotated);
     ASSERT_EQ(page.shape.dim, list.dim);
     ASSERT_GT(page.count, 0u);
     ASSERT_LE(page.count, page.shape.capacity);
     const size_t end = index + page.count;
     ASSERT_LE(end, entries.size());
-    const bool last = end == entries.size() || entries[end].is_sealed(side) != sealed;
+    const bool last = end == entries.size() || entries[end].is_sealed(side) != sealed ||
+                      (list.SealedIn(owner.layer) != nullptr && end <= num_sinks);
     const auto group = [&](size_t i) { return entries[i].group[static_cast<size_t>(side)]; };
     if (page.form->group(side) > 0) {
       ASSERT_TRUE(last || group(end) != group(index));
@@ -316,9 +325,9 @@ inline void CheckEqual(const SequenceCache& cache, const Model& model) {
       }
       ASSERT_EQ(cache.Heads(layer)[head].keys.data(), view.keys.data());
       CheckPages(view.keys, Side::kKeys, spec.keys, OwnerOf(spec, Side::kKeys, layer, head),
-                 entries);
+                 entries, model.num_sinks({layer, head}));
       CheckPages(view.values, Side::kValues, spec.values, OwnerOf(spec, Side::kValues, layer, head),
-                 entries);
+                 entries, model.num_sinks({layer, head}));
       for (size_t b = 0; b < spec.side_blocks.size(); ++b) {
         const SideBlock& block = spec.side_blocks[b];
         for (uint64_t unit = 0; unit * block.entries_per_unit < entries.size(); ++unit) {
@@ -348,18 +357,28 @@ inline CacheSpec RandomSpec(Rng* rng) {
     list->form = AnyExactForm(rng);
     list->dim = 1 + rng->Below(24);
     list->scope = static_cast<OwnerScope>(rng->Below(3));
-    const uint32_t sealed = rng->Below(6);
-    if (sealed < 3) list->sealed = &kGroupForm;
-    if (sealed == 3) list->sealed = AnyExactForm(rng);
-    list->rotated = list->sealed != nullptr && rng->Below(3) == 0;
+    const auto any_sealed = [rng]() -> const Form* {
+      const uint32_t sealed = rng->Below(6);
+      if (sealed < 3) return &kGroupForm;
+      return sealed == 3 ? AnyExactForm(rng) : nullptr;
+    };
+    if (list->scope == OwnerScope::kLayerGroup || rng->Below(3) > 0) {
+      list->sealed = any_sealed();
+    } else {
+      for (uint32_t i = 0; i < spec.num_layers; ++i) list->sealed_by_layer.push_back(any_sealed());
+    }
+    list->rotated =
+        (list->sealed != nullptr || !list->sealed_by_layer.empty()) && rng->Below(3) == 0;
   }
+  if (rng->Below(2) == 0) spec.num_sinks = 1 + rng->Below(40);
   if (spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup) {
     for (uint32_t i = 0; i < spec.num_layers; ++i) spec.layer_group.push_back(rng->Below(3));
   }
   const uint32_t num_blocks = rng->Below(3);
   for (uint32_t i = 0; i < num_blocks; ++i) {
     const auto side = static_cast<Side>(rng->Below(2));
-    if ((side == Side::kKeys ? spec.keys : spec.values).sealed != nullptr) continue;
+    const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
+    if (list.sealed != nullptr || !list.sealed_by_layer.empty()) continue;
     spec.side_blocks.push_back({.name = "block" + std::to_string(i),
                                 .side = side,
                                 .bytes = 1 + rng->Below(9),
@@ -427,10 +446,12 @@ inline bool SealSome(SequenceCache* cache, Model* model, Rng* rng) {
     for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
       for (const Side side : {Side::kKeys, Side::kValues}) {
         const Owner owner{layer, head};
-        const Form* sealed = (side == Side::kKeys ? spec.keys : spec.values).sealed;
+        const Form* sealed = (side == Side::kKeys ? spec.keys : spec.values).SealedIn(layer);
         if (sealed == nullptr || OwnerOf(spec, side, layer, head) != owner) continue;
         if (rng->Below(3) == 0) continue;
-        const uint64_t tail = model->heads[layer][head].size() - model->num_sealed(side, owner);
+        const uint64_t tail = model->heads[layer][head].size() - model->num_sealed(side, owner) -
+                              model->num_sinks(owner);
+        EXPECT_EQ(cache->num_unsealed(layer, head, side), tail);
         uint64_t count = rng->Below(static_cast<uint32_t>(tail) + 1);
         const uint32_t group = sealed->group(side);
         if (group > 0 && rng->Below(3) != 0) count -= count % group;  // as KIVI does

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
+#include <span>
 #include <vector>
 
 namespace pith {
@@ -19,6 +21,9 @@ constexpr const char* kScoresHint =
     "It must hold \"layer-head\" and a list of scores for each query head, as HeadKV's files do.";
 constexpr const char* kGatesHint =
     "It must hold a line per layer with a number per KV head, as DuoAttention's files do.";
+
+constexpr const char* kBitsHint =
+    "It must hold the number, nbits_key and nbits_value of each layer, as KVTuner's presets do.";
 
 std::string FileName(const std::string& path) {
   return std::filesystem::path(path).filename().string();
@@ -82,13 +87,12 @@ Status CheckCount(const Json& scores, const std::string& key, size_t* examples,
       where, "Use a complete file.");
 }
 
-std::vector<std::string_view> Words(std::string_view line) {
-  constexpr std::string_view kSpace = " \t\r";
+std::vector<std::string_view> Words(std::string_view line, std::string_view space = " \t\r") {
   std::vector<std::string_view> words;
   while (true) {
-    const size_t begin = line.find_first_not_of(kSpace);
+    const size_t begin = line.find_first_not_of(space);
     if (begin == std::string_view::npos) return words;
-    const size_t end = std::min(line.find_first_of(kSpace, begin), line.size());
+    const size_t end = std::min(line.find_first_of(space, begin), line.size());
     words.push_back(line.substr(begin, end - begin));
     line.remove_prefix(end);
   }
@@ -104,6 +108,39 @@ std::vector<std::vector<std::string_view>> Lines(std::string_view text) {
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
+}
+
+std::optional<uint32_t> ParseWhole(std::string_view word) {
+  uint32_t number = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (error != std::errc() || end != word.data() + word.size()) return {};
+  return number;
+}
+
+// Bits of the layers' keys or values; 0 where nothing has been said.
+struct LayerBits {
+  std::string_view name;
+  std::vector<float> bits;
+};
+
+// One "nbits_key" or "nbits_value" of a layer.
+Status TakeBits(std::string_view name, std::string_view word, uint32_t layer,
+                std::span<LayerBits> sides, const std::string& where) {
+  const auto side = std::ranges::find(sides, name, &LayerBits::name);
+  const std::optional<uint32_t> bits = ParseWhole(word);
+  if (side == sides.end() || !bits) {
+    return InputError(fmt::format("layer {} has something that is not its bits", layer), where,
+                      kBitsHint);
+  }
+  if (*bits != 16 && *bits != 8 && *bits != 4 && *bits != 2) {
+    return InputError(fmt::format("layer {} has {} of {}", layer, name, *bits), where,
+                      "Use 16, 8, 4 or 2.");
+  }
+  if (side->bits[layer] != 0) {
+    return InputError(fmt::format("layer {} has {} twice", layer, name), where, kBitsHint);
+  }
+  side->bits[layer] = static_cast<float>(*bits);
+  return {};
 }
 
 }  // namespace
@@ -186,6 +223,45 @@ Result<ImportedSection> ImportGates(std::string_view text, const std::string& wh
   if (clipped > 0) imported.note = fmt::format("{} clipped to 0 or 1", clipped);
   imported.profile.origins[1] =
       fmt::format("imported from {}{}{}", FileName(where), clipped > 0 ? ", " : "", imported.note);
+  return imported;
+}
+
+Result<ImportedSection> ImportBits(std::string_view text, const std::string& where,
+                                   const ModelIdentity& model) {
+  // Without what only separates, a block of YAML and an object of JSON are the same words.
+  const auto words = Words(text, " \t\r\n{},:\"");
+  constexpr size_t kWordsOfLayer = 5;
+  const std::vector<float> unsaid(model.num_layers);
+  LayerBits sides[] = {{"nbits_key", unsaid}, {"nbits_value", unsaid}};
+  for (size_t i = 0; i < words.size(); i += kWordsOfLayer) {
+    const std::optional<uint32_t> layer = ParseWhole(words[i]);
+    if (!layer || i + kWordsOfLayer > words.size()) {
+      return InputError("this is not a file of bits by layer", where, kBitsHint);
+    }
+    if (*layer >= model.num_layers) {
+      return InputError(fmt::format("the file has layer {}, and the model has {} layers", *layer,
+                                    model.num_layers),
+                        where, "Use the bits of this model.");
+    }
+    PITH_TRY(TakeBits(words[i + 1], words[i + 2], *layer, sides, where));
+    PITH_TRY(TakeBits(words[i + 3], words[i + 4], *layer, sides, where));
+  }
+  ImportedSection imported;
+  HeadProfile& heads = imported.profile.heads;
+  heads.key_bits = std::move(sides[0].bits);
+  heads.value_bits = std::move(sides[1].bits);
+  const auto missing = std::ranges::find(heads.key_bits, 0.0f);
+  if (missing != heads.key_bits.end()) {
+    return InputError(fmt::format("the file has no layer {}, and the model has {} layers",
+                                  missing - heads.key_bits.begin(), model.num_layers),
+                      where, "Use the bits of this model.");
+  }
+  double sum = 0;
+  for (const auto* bits : {&heads.key_bits, &heads.value_bits}) {
+    for (const float x : *bits) sum += double{x};
+  }
+  imported.note = fmt::format("{:.2f} bits on average", sum / (2.0 * model.num_layers));
+  imported.profile.origins[3] = fmt::format("imported from {}, {}", FileName(where), imported.note);
   return imported;
 }
 

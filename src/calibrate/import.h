@@ -1,5 +1,5 @@
-// Published head scores and gates as sections of a profile. The files are not trusted: whatever
-// does not fit the model is an input error that names what differs.
+// Published head scores, gates and bits as sections of a profile. The files are not trusted:
+// whatever does not fit the model is an input error that names what differs.
 #pragma once
 
 #include <string>
@@ -26,5 +26,11 @@ Result<ImportedSection> ImportHeadScores(std::string_view json, const std::strin
 // separated by tabs or spaces. As in its own code, numbers beyond 0 and 1 count as these.
 Result<ImportedSection> ImportGates(std::string_view text, const std::string& where,
                                     const ModelIdentity& model);
+
+// The bits of KVTuner (arXiv 2502.04420): for each layer its number, "nbits_key" and "nbits_value",
+// 16, 8, 4 or 2 each, as its presets (YAML) write them or as the same object in JSON; 16 leaves a
+// layer as it is.
+Result<ImportedSection> ImportBits(std::string_view text, const std::string& where,
+                                   const ModelIdentity& model);
 
 }  // namespace pith

@@ -27,6 +27,7 @@ Result<ImportedSection> Gates(std::string_view text, uint32_t kv_heads = 2) {
   model.num_kv_heads = kv_heads;
   return ImportGates(text, "dir/file", model);
 }
+Result<ImportedSection> Bits(std::string_view text) { return ImportBits(text, "dir/file", kModel); }
 
 TEST(ImportHeadScores, MeansThatAddUpToOne_InAnyOrder) {
   const auto imported =
@@ -84,6 +85,45 @@ TEST(ImportGates, OtherFiles_AreRefused) {
   EXPECT_THAT(Refusal(Gates("1 nan\n1 0\n")), HasSubstr("line 1 has something"));
   EXPECT_THAT(Refusal(Gates("1 inf\n1 0\n")), HasSubstr("line 1 has something"));
   EXPECT_THAT(Refusal(Gates("")), HasSubstr("0 lines"));
+}
+
+TEST(ImportBits, YamlAndJson_InAnyOrder) {
+  for (const char* text :
+       {"0:\n  nbits_key: 8\n  nbits_value: 4\n1:\n  nbits_key: 16\n  nbits_value: 2\n",
+        R"({"1": {"nbits_value": 2, "nbits_key": 16}, "0": {"nbits_key": 8, "nbits_value": 4}})"}) {
+    const auto imported = Bits(text);
+    ASSERT_TRUE(imported) << imported.error().Message();
+    EXPECT_THAT(imported->profile.heads.key_bits, ElementsAre(8, 16));
+    EXPECT_THAT(imported->profile.heads.value_bits, ElementsAre(4, 2));
+    EXPECT_EQ(imported->profile.heads.sections(), kProfileBits);
+    EXPECT_EQ(imported->profile.origins[3], "imported from file, 7.50 bits on average");
+  }
+}
+
+TEST(ImportBits, OtherFiles_AreRefused) {
+  const auto layers = [](std::string_view second) {
+    return "0:\n nbits_key: 8\n nbits_value: 4\n" + std::string(second);
+  };
+  EXPECT_THAT(Refusal(Bits("")), HasSubstr("no layer 0, and the model has 2 layers"));
+  EXPECT_THAT(Refusal(Bits(layers(""))), HasSubstr("no layer 1"));
+  EXPECT_THAT(Refusal(Bits(layers("1:\n nbits_key: 8\n"))), HasSubstr("not a file of bits"));
+  EXPECT_THAT(Refusal(Bits("model: x\nbits: 4 4")), HasSubstr("not a file of bits"));
+  EXPECT_THAT(Refusal(Bits(layers("2:\n nbits_key: 8\n nbits_value: 4\n"))),
+              HasSubstr("layer 2, and the model has 2 layers"));
+  EXPECT_THAT(Refusal(Bits(layers("0:\n nbits_key: 8\n nbits_value: 4\n"))),
+              HasSubstr("layer 0 has nbits_key twice"));
+  EXPECT_THAT(Refusal(Bits(layers("1:\n nbits_key: 8\n nbits_key: 8\n"))),
+              HasSubstr("layer 1 has nbits_key twice"));
+  EXPECT_THAT(Refusal(Bits(layers("1:\n nbits_key: 8\n nbits_sum: 8\n"))),
+              HasSubstr("layer 1 has something"));
+  for (const char* bits : {"3", "0", "32"}) {
+    EXPECT_THAT(Refusal(Bits(layers("1:\n nbits_key: 8\n nbits_value: " + std::string(bits)))),
+                HasSubstr("layer 1 has nbits_value of " + std::string(bits)));
+  }
+  for (const char* bits : {"-4", "4.0", "four", "99999999999"}) {
+    EXPECT_THAT(Refusal(Bits(layers("1:\n nbits_key: 8\n nbits_value: " + std::string(bits)))),
+                HasSubstr("layer 1 has something"));
+  }
 }
 
 }  // namespace

@@ -163,8 +163,8 @@ void AppendCompression(std::string* text, const SpeedPoint& point) {
 std::string RunTable(const SpeedRun& run) {
   std::string text = fmt::format("\n{} thread{}, {} (keys {}, values {}), loaded in {:.2f} s",
                                  run.threads, run.threads == 1 ? "" : "s", RunText(run.recipe),
-                                 run.recipe.plan.storage.key_form()->name,
-                                 run.recipe.plan.storage.value_form()->name, run.load_ms / 1000);
+                                 run.recipe.plan.storage.key_name(),
+                                 run.recipe.plan.storage.value_name(), run.load_ms / 1000);
   if (!run.llama_key_type.empty()) {
     text += fmt::format("; llama.cpp (keys {}, values {}) in {:.2f} s", run.llama_key_type,
                         run.llama_value_type, run.llama_load_ms / 1000);

@@ -1,6 +1,7 @@
 #include "cli/profile_text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -28,7 +29,7 @@ std::vector<Numbers> NumbersOf(const HeadProfile& heads, ProfileSections section
     numbers = {{"retrieval", &heads.retrieval, heads.num_query_heads, true}};
   } else if (section == kProfileGates) {
     numbers = {{"gates", &heads.gates, heads.num_kv_heads, false}};
-  } else {
+  } else if (section == kProfileEcho) {
     numbers = {{"echo", &heads.echo, heads.num_query_heads, true},
                {"induction", &heads.induction, heads.num_query_heads, true}};
   }
@@ -61,6 +62,21 @@ std::string NumbersText(const Numbers& numbers) {
                      highest);
 }
 
+// "key bits        8 in layers 0, 2; 4 in layers 1, 3"
+std::string BitsText(std::string_view name, const std::vector<float>& bits) {
+  std::string text;
+  for (const float wanted : {16.0f, 8.0f, 4.0f, 2.0f}) {
+    std::vector<size_t> layers;
+    for (size_t layer = 0; layer < bits.size(); ++layer) {
+      if (bits[layer] == wanted) layers.push_back(layer);
+    }
+    if (layers.empty()) continue;
+    text += fmt::format("{}{} in layer{} {}", text.empty() ? "" : "; ", wanted,
+                        layers.size() == 1 ? "" : "s", fmt::join(layers, ", "));
+  }
+  return fmt::format("{:<15} {}\n", name, text);
+}
+
 }  // namespace
 
 std::string ProfileText(const Profile& profile, const std::string& path) {
@@ -72,6 +88,9 @@ std::string ProfileText(const Profile& profile, const std::string& path) {
     const ProfileSection& section = AllProfileSections()[i];
     for (const Numbers& numbers : NumbersOf(heads, section.bit)) text += NumbersText(numbers);
     if ((heads.sections() & section.bit) == 0) continue;
+    if (section.bit == kProfileBits) {
+      text += BitsText("key bits", heads.key_bits) + BitsText("value bits", heads.value_bits);
+    }
     text += fmt::format("{:<15} {}{}{}\n", "", section.meaning,
                         profile.origins[i].empty() ? "" : ", ", profile.origins[i]);
   }
@@ -113,6 +132,10 @@ nlohmann::ordered_json ProfileJson(const Profile& profile, const std::string& pa
     if ((heads.sections() & section.bit) == 0) continue;
     auto& entry = json["sections"][std::string(section.name)];
     entry["origin"] = profile.origins[i];
+    if (section.bit == kProfileBits) {
+      entry["keys"] = std::vector<int>(heads.key_bits.begin(), heads.key_bits.end());
+      entry["values"] = std::vector<int>(heads.value_bits.begin(), heads.value_bits.end());
+    }
     for (const Numbers& numbers : NumbersOf(heads, section.bit)) {
       const auto [least, most] = std::ranges::minmax(*numbers.values);
       auto highest = nlohmann::ordered_json::array();

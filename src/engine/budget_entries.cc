@@ -12,14 +12,17 @@ namespace {
 constexpr uint64_t kF16Bytes = 2;
 using Bytes = unsigned __int128;  // a share of a long text, multiplied out
 
-// Of the keys or the values of a head with so many entries.
-Bytes SideBytes(const ListSpec& list, Side side, uint64_t entries, uint32_t residual) {
+// Of the keys or the values of a head of a layer with so many entries, all sinks among them.
+Bytes SideBytes(const ListSpec& list, Side side, uint32_t layer, uint64_t entries,
+                uint32_t num_sinks, uint32_t residual) {
   const Bytes in_tail = list.form->canonical_bytes(list.dim);
-  if (list.sealed == nullptr) return entries * in_tail;
-  const uint32_t group = list.sealed->group(side);
-  const uint64_t sealed = NumToSeal(entries, group, residual);
-  const Bytes unit = group > 0 ? list.sealed->canonical_page_bytes(side, list.dim, group)
-                               : list.sealed->canonical_bytes(list.dim);
+  const Form* form = list.SealedIn(layer);
+  if (form == nullptr) return entries * in_tail;
+  const uint32_t group = form->group(side);
+  const uint64_t behind = entries - std::min<uint64_t>(entries, num_sinks);
+  const uint64_t sealed = NumToSeal(behind, group, residual);
+  const Bytes unit = group > 0 ? form->canonical_page_bytes(side, list.dim, group)
+                               : form->canonical_bytes(list.dim);
   return sealed / std::max(1u, group) * unit + (entries - sealed) * in_tail;
 }
 
@@ -36,21 +39,29 @@ uint64_t Last(uint64_t most, const Fits& fits) {
 
 uint64_t EntriesFor(const Budget& budget, const Storage& storage, const CacheSpec& spec,
                     uint64_t num_tokens) {
-  const Bytes all = Bytes{num_tokens} * (spec.keys.dim + spec.values.dim) * kF16Bytes;
-  const Bytes bytes = all * budget.amount / budget.divisor;
+  const Bytes entry = uint64_t{spec.num_layers} * (spec.keys.dim + spec.values.dim) * kF16Bytes;
+  const Bytes bytes = num_tokens * entry * budget.amount / budget.divisor;
   const auto fits = [&](uint64_t entries) {
-    return SideBytes(spec.keys, Side::kKeys, entries, storage.residual) +
-               SideBytes(spec.values, Side::kValues, entries, storage.residual) <=
-           bytes;
+    const uint32_t sinks = spec.num_sinks, residual = storage.residual;
+    Bytes needed = 0;
+    for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+      needed += SideBytes(spec.keys, Side::kKeys, layer, entries, sinks, residual) +
+                SideBytes(spec.values, Side::kValues, layer, entries, sinks, residual);
+    }
+    return needed <= bytes;
   };
+  const uint64_t sinks = std::min<uint64_t>(spec.num_sinks, num_tokens);
+  if (sinks > 0 && !fits(sinks)) return std::max<uint64_t>(1, Last(sinks, fits));
   // A block of keys that is sealed takes less than just before. So bytes grow from block to block
   // and within a block, but not from its last entry to the next one's first.
-  uint64_t block = 1;
-  if (spec.keys.sealed != nullptr && spec.keys.sealed->key_group > 0) {
-    block = std::max(spec.keys.sealed->key_group, storage.residual);
+  uint64_t block = 1;  // the same in all layers that have one
+  for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+    const Form* form = spec.keys.SealedIn(layer);
+    if (form == nullptr || form->key_group == 0) continue;
+    block = std::max(form->key_group, storage.residual);
   }
-  const uint64_t first =
-      block * Last(num_tokens / block, [&](uint64_t i) { return fits(i * block); });
+  const uint64_t first = sinks + block * Last((num_tokens - sinks) / block,
+                                              [&](uint64_t i) { return fits(sinks + i * block); });
   const uint64_t more = std::min(block - 1, num_tokens - first);
   return std::max<uint64_t>(1, first + Last(more, [&](uint64_t i) { return fits(first + i); }));
 }

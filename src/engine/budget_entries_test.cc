@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "codec/kivi.h"
 #include "engine/engine.h"
 #include "make_model/make_model.h"
 
@@ -24,7 +25,8 @@ uint64_t Entries(std::string_view store, std::string_view budget, uint64_t num_t
   const CacheSpec spec{.num_layers = 3,
                        .num_kv_heads = 2,
                        .keys = {s.key_tail, key_dim, OwnerScope::kHead, s.key_sealed},
-                       .values = {s.value_tail, value_dim, OwnerScope::kHead, s.value_sealed}};
+                       .values = {s.value_tail, value_dim, OwnerScope::kHead, s.value_sealed},
+                       .num_sinks = s.num_sinks};
   return BudgetEntries(run, spec, num_tokens);
 }
 
@@ -54,6 +56,30 @@ TEST(ShareOfF16, BlocksOfKeys_AreCountedAsTheyWillBeSealed) {
   EXPECT_EQ(Entries("kivi2", "10%f16", 1000), 256u);
   EXPECT_EQ(Entries("kivi2", "9.99%f16", 1000), 128 + 40u);  // 12,768 of 12,787
   EXPECT_EQ(Entries("kivi2", "1%f16", 1000), 10u);           // all of them in f16
+}
+
+TEST(ShareOfF16, LayersThatDiffer_CountTogether) {
+  const Form* f16 = FindForm(FormId::kF16);
+  const CacheSpec spec{
+      .num_layers = 2,
+      .num_kv_heads = 5,
+      .keys = {.form = f16, .dim = 32, .sealed_by_layer = {FindKivi(4, 32), nullptr}},
+      .values = {.form = f16, .dim = 32, .sealed_by_layer = {nullptr, FindKivi(2, 32)}}};
+  // n = 32 k + j: 640 k + 64 j and 64 n bytes in one layer, 64 n and 12 n in the other: 5,120 k +
+  // 204 j of 256,000 for 1000 tokens in f16.
+  const auto entries = [&](const char* budget) {
+    return BudgetEntries(Planned("snapkv + tuned(residual=0)", budget), spec, 1000);
+  };
+  EXPECT_EQ(entries("10%f16"), 5 * 32u);
+  EXPECT_EQ(entries("9%f16"), 4 * 32 + 12u);  // 22,928 of 23,040
+}
+
+TEST(ShareOfF16, Sinks_CountInF16) {
+  // The first 4 and the newest 32 take 4,608 bytes, the others 36 each: 12,780.
+  EXPECT_EQ(Entries("q4_0(sinks=4)", "10%f16", 1000), 36 + 227u);
+  // As above behind 512 bytes: 1,280 k + 84 j + 1,408 of 12,288.
+  EXPECT_EQ(Entries("kivi4(residual=32,sinks=4)", "10%f16", 1000), 4 + 8 * 32 + 7u);
+  EXPECT_EQ(Entries("q4_0(sinks=128)", "1%f16", 1000), 10u);
 }
 
 TEST(ShareOfF16, IsRoundedDown_ToAtLeastOneAndAtMostTheText) {

@@ -16,13 +16,31 @@ uint64_t SetAside(uint64_t bytes) {
 }  // namespace
 
 ByteBudget::ByteBudget(CacheSpec spec, uint64_t residual, uint64_t bytes)
-    : spec_(std::move(spec)), residual_(residual), bytes_(bytes - SetAside(bytes)) {}
+    : spec_(std::move(spec)), residual_(residual), bytes_(bytes - SetAside(bytes)) {
+  for (uint32_t layer = 0; layer < spec_.num_layers; ++layer) {
+    const auto same = std::ranges::find_if(kinds_, [&](const LayerKind& kind) {
+      return spec_.keys.SealedIn(layer) == spec_.keys.SealedIn(kind.first_layer) &&
+             spec_.values.SealedIn(layer) == spec_.values.SealedIn(kind.first_layer);
+    });
+    if (same == kinds_.end()) {
+      kinds_.push_back({layer, 1});
+    } else {
+      ++same->num_layers;
+    }
+  }
+}
+
+uint64_t ByteBudget::BytesWith(uint64_t entries, uint64_t room) const {
+  uint64_t bytes = 0, sealing = 0;
+  for (const auto& [layer, num_layers] : kinds_) {
+    bytes += num_layers * HeadBytes(spec_, layer, entries, room, residual_);
+    sealing = std::max(sealing, SealingBytes(spec_, layer, entries, room, residual_));
+  }
+  return (bytes + sealing) * spec_.num_kv_heads;
+}
 
 uint64_t ByteBudget::MaxEntries(uint64_t room) const {
-  const uint64_t per_head = bytes_ / (uint64_t{spec_.num_layers} * spec_.num_kv_heads);
-  const auto fits = [&](uint64_t entries) {
-    return HeadBytes(spec_, entries, room, residual_) <= per_head;
-  };
+  const auto fits = [&](uint64_t entries) { return BytesWith(entries, room) <= bytes_; };
   if (!fits(0)) return 0;
   uint64_t low = 0, high = 1;  // low fits
   while (fits(high)) low = high, high *= 2;
@@ -42,9 +60,17 @@ uint64_t ByteBudget::MaxChunk() const {
 }
 
 bool ByteBudget::Holds(std::span<const uint64_t> entries, uint64_t room) const {
-  uint64_t bytes = 0;
-  for (const uint64_t n : entries) bytes += HeadBytes(spec_, n, room, residual_);
-  return bytes <= bytes_;
+  uint64_t bytes = 0, sealing = 0;
+  for (uint32_t layer = 0; layer < spec_.num_layers; ++layer) {
+    uint64_t sealing_here = 0;
+    for (const uint64_t n :
+         entries.subspan(size_t{layer} * spec_.num_kv_heads, spec_.num_kv_heads)) {
+      bytes += HeadBytes(spec_, layer, n, room, residual_);
+      sealing_here += SealingBytes(spec_, layer, n, room, residual_);
+    }
+    sealing = std::max(sealing, sealing_here);
+  }
+  return bytes + sealing <= bytes_;
 }
 
 }  // namespace pith

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "cache/cache.h"
 
@@ -27,7 +28,16 @@ class ByteBudget {
   }
 
  private:
+  // Layers with the same forms.
+  struct LayerKind {
+    uint32_t first_layer = 0;
+    uint64_t num_layers = 0;
+  };
+  // Of all heads, with so many entries each.
+  uint64_t BytesWith(uint64_t entries, uint64_t room) const;
+
   CacheSpec spec_;
+  std::vector<LayerKind> kinds_;
   uint64_t residual_;
   uint64_t bytes_;
 };

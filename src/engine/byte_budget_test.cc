@@ -59,15 +59,58 @@ TEST(HeadBytes, AreWhatACacheTakes_WhileItIsExtended) {
       for (uint32_t i = 0; i < entries; ++i) even[i] = 2 * i;
       ASSERT_TRUE(cache.Keep(0, 0, even));
       // A last page of one entry needs no positions of its own.
-      EXPECT_LE(cache.Usage().held, HeadBytes(spec, entries, 0)) << entries;
-      EXPECT_GE(cache.Usage().held + 64, HeadBytes(spec, entries, 0)) << entries;
+      EXPECT_LE(cache.Usage().held, HeadBytes(spec, 0, entries, 0)) << entries;
+      EXPECT_GE(cache.Usage().held + 64, HeadBytes(spec, 0, entries, 0)) << entries;
       SequenceCache grown = std::move(cache);
       const uint64_t before = grown.Usage().held_peak;
       ASSERT_TRUE(grown.Extend(std::span(positions).last(room)));
-      EXPECT_LE(grown.Usage().held, HeadBytes(spec, entries, room)) << entries << "+" << room;
+      EXPECT_LE(grown.Usage().held, HeadBytes(spec, 0, entries, room)) << entries << "+" << room;
       if (grown.Usage().held_peak > before) {
-        EXPECT_LE(grown.Usage().held_peak, HeadBytes(spec, entries, room))
+        EXPECT_LE(grown.Usage().held_peak, HeadBytes(spec, 0, entries, room))
             << entries << "+" << room;
+      }
+    }
+  }
+}
+
+// Sinks lie in a page of their own once anything is sealed.
+TEST(HeadBytes, CoverSinks_BeforeAndAfterSealing) {
+  const Form* const q8_0 = FindForm(FormId::kQ8_0);
+  constexpr uint64_t kResidual = 16;
+  for (const uint32_t sinks : {1, 4, 8, 9, 33, 128}) {
+    CacheSpec spec{.num_layers = 1,
+                   .num_kv_heads = 1,
+                   .keys = {FindForm(FormId::kF16), 32, OwnerScope::kHead, q8_0},
+                   .values = {FindForm(FormId::kF16), 32, OwnerScope::kHead, q8_0}};
+    spec.num_sinks = sinks;
+    for (const uint64_t entries : {1, 8, 16, 17, 20, 25, 49, 50, 128, 144, 145, 300}) {
+      for (const uint64_t room : {0, 1, 7, 60}) {
+        PagePool pool;
+        SequenceCache cache(&pool, spec);
+        std::vector<int32_t> positions(entries + room);
+        for (size_t i = 0; i < positions.size(); ++i) positions[i] = static_cast<int32_t>(i);
+        ASSERT_TRUE(cache.Extend(std::span(positions).first(entries)));
+        const uint64_t after = HeadBytes(spec, 0, entries, room, kResidual);
+        const uint64_t most = after + SealingBytes(spec, 0, entries, room, kResidual);
+        const auto seal = [&] {
+          std::vector<SealRequest> requests;
+          for (const Side side : {Side::kKeys, Side::kValues}) {
+            const uint64_t tail = cache.num_unsealed(0, 0, side);
+            requests.push_back({.side = side, .count = tail - std::min(tail, kResidual)});
+          }
+          ASSERT_TRUE(cache.Seal(requests));
+        };
+        seal();
+        EXPECT_LE(cache.Usage().held, after) << sinks << " sinks, " << entries;
+        const uint64_t before = cache.Usage().held_peak;
+        const uint64_t promised = cache.BytesWhileExtended(room);
+        ASSERT_TRUE(cache.Extend(std::span(positions).last(room)));
+        seal();
+        EXPECT_LE(cache.Usage().held, after) << sinks << " sinks, " << entries << "+" << room;
+        if (cache.Usage().held_peak > before) {
+          EXPECT_LE(cache.Usage().held_peak, promised) << sinks << " sinks, " << entries;
+          EXPECT_LE(cache.Usage().held_peak, most) << sinks << " sinks, " << entries;
+        }
       }
     }
   }
@@ -120,7 +163,8 @@ INSTANTIATE_TEST_SUITE_P(Recipes, InBytes,
                          testing::Values("snapkv", "adakv", "h2o", "streaming", "lagkv",
                                          "pyramidkv + when=chunks", "tova", "knorm + f32",
                                          "chunkkv + when=always", "snapkv + q4_0", "h2o + kivi",
-                                         "adakv + kivi2(residual=32)"));
+                                         "adakv + kivi2(residual=32)",
+                                         "snapkv + q4_0(residual=8,sinks=20)"));
 
 TEST(InBytes, RoomForTheWholeText_KeepsEverything) {
   const auto engine = MakeEngine(64);

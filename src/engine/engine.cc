@@ -169,7 +169,7 @@ Result<std::unique_ptr<Engine>> Engine::Create(const EngineOptions& options) {
   PITH_TRY(e.FindProfile());
   PITH_ASSIGN(e.keep_all.plan, ParseRecipe("full"));
   e.keep_all.plan.storage = {e.options.key_form, e.options.value_form};
-  PITH_TRY(CheckForms(e.keep_all.plan, shape, options.model_path));
+  PITH_TRY(CheckForms(e.SpecFor(e.keep_all.plan), options.model_path));
   e.pool = std::make_unique<PagePool>(e.options.cache_limit_bytes);
   e.runner = std::make_unique<StepRunner>(*e.model, e.options.num_threads);
   PITH_TRY(e.runner->Reserve(std::min(e.options.chunk, e.options.context)));

@@ -32,7 +32,7 @@ struct Engine::Impl {
 
   Status FindProfile();
   Status CheckProfile(const Plan& plan) const;
-  CacheSpec SpecFor(const Plan& plan) const;
+  CacheSpec SpecFor(const Plan& plan) const;  // after CheckProfile
   // Refuses what cannot be run, and makes ready what its scores need.
   Status PrepareFor(const PlannedRun& kv);
   Status CheckBytes(const PlannedRun& kv) const;
@@ -62,6 +62,6 @@ struct Engine::Impl {
 };
 
 // Refuses forms that cannot hold this model's heads.
-Status CheckForms(const Plan& plan, const ModelShape& shape, const std::string& model);
+Status CheckForms(const CacheSpec& spec, const std::string& model);
 
 }  // namespace pith

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 
 #include "base/check.h"
+#include "codec/kivi.h"
 #include "engine/budget_entries.h"
 #include "engine/impl.h"
 #include "engine/sealing.h"
@@ -20,23 +22,24 @@ ByteBudget BytesOf(const PlannedRun& kv, const CacheSpec& spec) {
   return {spec, kv.plan.storage.residual, kv.budget->amount};
 }
 
-Status CheckForm(const Form& form, const char* side, uint32_t dim, const std::string& model) {
-  if (dim % form.dim_multiple == 0) return {};
-  return InputError("the form " + std::string(form.name) + " holds multiples of " +
-                        std::to_string(form.dim_multiple) + " numbers, and a " + side + " has " +
+Status CheckForm(const Form* form, const char* side, uint32_t dim, const std::string& model) {
+  if (form == nullptr || dim % form->dim_multiple == 0) return {};
+  return InputError("the form " + std::string(form->name) + " holds multiples of " +
+                        std::to_string(form->dim_multiple) + " numbers, and a " + side + " has " +
                         std::to_string(dim),
                     model, "Use f16 for it.");
 }
 
 }  // namespace
 
-Status CheckForms(const Plan& plan, const ModelShape& shape, const std::string& model) {
-  const Storage& store = plan.storage;
-  for (const Form* form : {store.key_tail, store.key_form()}) {
-    PITH_TRY(CheckForm(*form, "key", shape.key_dim, model));
-  }
-  for (const Form* form : {store.value_tail, store.value_form()}) {
-    PITH_TRY(CheckForm(*form, "value", shape.value_dim, model));
+Status CheckForms(const CacheSpec& spec, const std::string& model) {
+  for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+    for (const Form* form : {spec.keys.form, spec.keys.SealedIn(layer)}) {
+      PITH_TRY(CheckForm(form, "key", spec.keys.dim, model));
+    }
+    for (const Form* form : {spec.values.form, spec.values.SealedIn(layer)}) {
+      PITH_TRY(CheckForm(form, "value", spec.values.dim, model));
+    }
   }
   return {};
 }
@@ -90,6 +93,15 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
   spec.keys = {store.key_tail, s.key_dim, OwnerScope::kHead, store.key_sealed, store.keys_rotated};
   spec.values = {store.value_tail, s.value_dim, OwnerScope::kHead, store.value_sealed,
                  store.values_rotated};
+  spec.num_sinks = store.num_sinks;
+  if (store.tuned_group == 0) return spec;
+  PITH_CHECK(profile && (profile->sections() & kProfileBits) != 0);
+  const auto form = [&](float bits) -> const Form* {
+    return bits == 16 ? nullptr : FindKivi(static_cast<uint32_t>(bits), store.tuned_group);
+  };
+  std::ranges::transform(profile->key_bits, std::back_inserter(spec.keys.sealed_by_layer), form);
+  std::ranges::transform(profile->value_bits, std::back_inserter(spec.values.sealed_by_layer),
+                         form);
   return spec;
 }
 
@@ -184,7 +196,8 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report,
 }
 
 Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
-  PITH_TRY(CheckForms(kv.plan, model->shape(), options.model_path));
+  PITH_TRY(CheckProfile(kv.plan));
+  PITH_TRY(CheckForms(SpecFor(kv.plan), options.model_path));
   if (kv.plan.keeps_all()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
@@ -192,7 +205,6 @@ Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   }
   if (kv.budget) PITH_TRY(CheckBudget(kv.plan, *kv.budget));
   PITH_TRY(CheckBytes(kv));
-  PITH_TRY(CheckProfile(kv.plan));
   if (model->shape().window != 0) {
     return InputError("the model attends to the last " + std::to_string(model->shape().window) +
                           " tokens only, and \"" + kv.plan.canonical +

@@ -18,7 +18,8 @@ namespace {
 constexpr uint64_t kVersion = 1;
 constexpr uint32_t kMaxHeads = 1u << 16;  // of a layer, and layers
 constexpr std::string_view kRetrieval = "retrieval", kGates = "gates", kEcho = "echo",
-                           kInduction = "induction";
+                           kInduction = "induction", kBits = "bits", kKeyBits = "key_bits",
+                           kValueBits = "value_bits";
 constexpr double kSumTolerance = 1e-3;  // of the retrieval scores
 
 std::string Key(std::string_view name) { return fmt::format("pith.profile.{}", name); }
@@ -32,15 +33,26 @@ tl::unexpected<Error> Damaged(const std::string& path, const std::string& proble
 struct Table {
   std::string_view name;
   std::vector<float> HeadProfile::* values;
-  bool per_query_head;  // else per KV head
+  enum class Of : uint8_t { kQueryHead, kKvHead, kLayer } of;
 };
-constexpr Table kTables[] = {{kRetrieval, &HeadProfile::retrieval, true},
-                             {kGates, &HeadProfile::gates, false},
-                             {kEcho, &HeadProfile::echo, true},
-                             {kInduction, &HeadProfile::induction, true}};
+constexpr Table kTables[] = {{kRetrieval, &HeadProfile::retrieval, Table::Of::kQueryHead},
+                             {kGates, &HeadProfile::gates, Table::Of::kKvHead},
+                             {kEcho, &HeadProfile::echo, Table::Of::kQueryHead},
+                             {kInduction, &HeadProfile::induction, Table::Of::kQueryHead},
+                             {kKeyBits, &HeadProfile::key_bits, Table::Of::kLayer},
+                             {kValueBits, &HeadProfile::value_bits, Table::Of::kLayer}};
 
-uint32_t HeadsOf(const Table& table, const HeadProfile& heads) {
-  return table.per_query_head ? heads.num_query_heads : heads.num_kv_heads;
+// Numbers of each layer.
+uint32_t ColumnsOf(const Table& table, const HeadProfile& heads) {
+  switch (table.of) {
+    case Table::Of::kQueryHead:
+      return heads.num_query_heads;
+    case Table::Of::kKvHead:
+      return heads.num_kv_heads;
+    case Table::Of::kLayer:
+      break;
+  }
+  return 1;
 }
 
 Result<uint64_t> ReadInteger(const GgufFile& file, std::string_view name) {
@@ -57,8 +69,18 @@ Result<uint32_t> ReadCount(const GgufFile& file, std::string_view name) {
   return static_cast<uint32_t>(count);
 }
 
-// All values are 0 to 1, and those of the retrieval table add up to 1.
+Status CheckBits(const GgufFile& file, const Table& table, std::span<const float> values) {
+  for (const float bits : values) {
+    if (bits == 16 || bits == 8 || bits == 4 || bits == 2) continue;
+    return Damaged(file.path(),
+                   fmt::format("\"{}\" has a value of {}, not 16, 8, 4 or 2", table.name, bits));
+  }
+  return {};
+}
+
+// All values are 0 to 1, and those of the retrieval table add up to 1. Bits are bits.
 Status CheckValues(const GgufFile& file, const Table& table, std::span<const float> values) {
+  if (table.of == Table::Of::kLayer) return CheckBits(file, table, values);
   double sum = 0;
   for (const float value : values) {
     if (!(value >= 0 && value <= 1)) {
@@ -74,7 +96,7 @@ Status CheckValues(const GgufFile& file, const Table& table, std::span<const flo
 Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
   const GgufTensor* tensor = file.FindTensor(table.name);
   if (tensor == nullptr) return {};
-  const uint32_t columns = HeadsOf(table, *heads);
+  const uint32_t columns = ColumnsOf(table, *heads);
   if (tensor->type != GGML_TYPE_F32 || tensor->num_dims > 2 || tensor->ne[0] != columns ||
       tensor->ne[1] != heads->num_layers) {
     return Damaged(
@@ -113,6 +135,8 @@ std::span<const ProfileSection> AllProfileSections() {
        "--gates FILE.tsv."},
       {kProfileEcho, kEcho, "echo and induction scores (RazorAttention)",
        "Measure them: pith calibrate heads -m {}."},
+      {kProfileBits, kBits, "bits by layer (KVTuner)",
+       "Import them: pith calibrate import -m {} --bits FILE.yaml."},
   };
   static_assert(std::size(kSections) == kNumProfileSections);
   return kSections;
@@ -152,6 +176,9 @@ Result<Profile> ReadProfile(const std::string& path) {
   for (const Table& table : kTables) PITH_TRY(ReadTable(file, table, &heads));
   if (heads.echo.empty() != heads.induction.empty()) {
     return Damaged(path, fmt::format("one of \"{}\" and \"{}\" is missing", kEcho, kInduction));
+  }
+  if (heads.key_bits.empty() != heads.value_bits.empty()) {
+    return Damaged(path, fmt::format("one of \"{}\" and \"{}\" is missing", kKeyBits, kValueBits));
   }
   for (size_t i = 0; i < kNumProfileSections; ++i) {
     const ProfileSection& section = AllProfileSections()[i];
@@ -221,7 +248,7 @@ Status AddToProfile(const std::string& path, const ModelIdentity& model, const P
   for (const Table& table : kTables) {
     const std::vector<float>& values = profile.heads.*table.values;
     if (values.empty()) continue;
-    file.Tensor(std::string(table.name), model.num_layers, HeadsOf(table, profile.heads), values);
+    file.Tensor(std::string(table.name), model.num_layers, ColumnsOf(table, profile.heads), values);
   }
   return file.Write(path);
 }

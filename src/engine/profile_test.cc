@@ -43,6 +43,14 @@ class ProfileTest : public testing::Test {
     return profile;
   }
 
+  static Profile WithBits() {
+    Profile profile;
+    profile.heads.key_bits = {8, 16};
+    profile.heads.value_bits = {4, 2};
+    profile.origins[3] = "tuned";
+    return profile;
+  }
+
   // What reading says about a profile whose writer was led astray.
   std::string Refusal(const std::function<void(GgufBuilder&)>& change) {
     GgufBuilder file;
@@ -86,6 +94,13 @@ TEST_F(ProfileTest, SectionsAreAddedAndReplaced_OthersStay) {
   EXPECT_EQ(read->origins[0], "made up");
   EXPECT_EQ(read->origins[1], "again");
   EXPECT_EQ(read->origins[2], "");
+
+  ASSERT_TRUE(AddToProfile(path_, model_, WithBits()));
+  const Profile all = ReadProfile(path_).value();
+  EXPECT_EQ(all.heads.sections(), kProfileGates | kProfileRetrieval | kProfileBits);
+  EXPECT_EQ(all.heads.key_bits, WithBits().heads.key_bits);
+  EXPECT_EQ(all.heads.value_bits, WithBits().heads.value_bits);
+  EXPECT_EQ(all.origins[3], "tuned");
 }
 
 TEST_F(ProfileTest, ForeignProfile_RefusedNamingBothFiles) {
@@ -137,6 +152,9 @@ TEST_F(ProfileTest, WhatIsMissing_IsNamedWithTheCommandThatMakesIt) {
   ASSERT_TRUE(AddToProfile(path_, model_, WithScores()));
   EXPECT_THAT(refusal("duo"), AllOf(HasSubstr("no section \"gates\""), HasSubstr("--gates")));
   EXPECT_THAT(refusal("razor"), HasSubstr("no section \"echo\""));
+  EXPECT_THAT(refusal("tuned"), AllOf(HasSubstr("\"full + store=tuned\" needs"),
+                                      HasSubstr("no section \"bits\""), HasSubstr("--bits")));
+  EXPECT_THAT(refusal("snapkv + tuned"), HasSubstr("no section \"bits\""));
   EXPECT_TRUE(CheckProfileFor(ParseRecipe("headkv").value(), "", model_path_));
   EXPECT_TRUE(CheckProfileFor(ParseRecipe("snapkv").value(), "", model_path_));
   EXPECT_FALSE(CheckProfileFor(ParseRecipe("headkv").value(), "/no/such/profile", model_path_));
@@ -158,6 +176,20 @@ TEST_F(ProfileTest, DamagedProfiles_AreRefused) {
       HasSubstr("adds up to 2"));
   EXPECT_THAT(Refusal([&](GgufBuilder& f) { f.Tensor("echo", 2, 4, std::vector<float>(8)); }),
               HasSubstr("\"induction\" is missing"));
+  const auto bits = [&](const std::vector<float>& keys, const std::vector<float>& values) {
+    return Refusal([&](GgufBuilder& f) {
+      f.Tensor("key_bits", static_cast<uint32_t>(keys.size()), 1, keys);
+      if (!values.empty()) {
+        f.Tensor("value_bits", static_cast<uint32_t>(values.size()), 1, values);
+      }
+    });
+  };
+  EXPECT_EQ(bits({16, 2}, {8, 4}), "");
+  EXPECT_THAT(bits({16, 2}, {}), HasSubstr("\"value_bits\" is missing"));
+  EXPECT_THAT(bits({16, 2, 2}, {8, 4}), HasSubstr("is 1 x 3 of f32, not 1 x 2"));
+  EXPECT_THAT(bits({16, 3}, {8, 4}), HasSubstr("\"key_bits\" has a value of 3, not 16"));
+  EXPECT_THAT(bits({16, 2}, {8, std::nanf("")}), HasSubstr("\"value_bits\" has a value of nan"));
+  EXPECT_THAT(bits({16, 2}, {8, 0}), HasSubstr("a value of 0"));
   EXPECT_THAT(Refusal([&](GgufBuilder& f) { f.Tensor("later", 2, 2, good); }),
               HasSubstr("does not know"));
   EXPECT_THAT(Refusal([](GgufBuilder& f) { f.Integer("pith.profile.version", 2); }),

@@ -18,9 +18,9 @@ Status SealTails(const Storage& storage, const RunParallel& run, SequenceCache& 
     std::vector<SealRequest> requests;
     for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
       for (const Side side : {Side::kKeys, Side::kValues}) {
-        const Form* form = (side == Side::kKeys ? spec.keys : spec.values).sealed;
+        const Form* form = (side == Side::kKeys ? spec.keys : spec.values).SealedIn(layer);
         if (form == nullptr) continue;
-        const uint64_t tail = cache.num_entries(layer, head) - cache.num_sealed(layer, head, side);
+        const uint64_t tail = cache.num_unsealed(layer, head, side);
         const uint64_t count = NumToSeal(tail, form->group(side), storage.residual);
         if (count > 0) requests.push_back({layer, head, side, count});
       }

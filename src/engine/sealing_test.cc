@@ -79,7 +79,8 @@ TEST(Sealing, ResidualOfTheWholeText_IsTheFullCacheBitForBit) {
   Sequence full = Fed(*engine, Planned("full"), 150);
   const auto expected = Decode(*engine, full, 5);
   for (const char* recipe : {"kivi2(residual=256)", "q4_0(residual=155)", "q8_0(residual=200)",
-                             "kivi2(residual=256,rotate=keys)", "q4_0(residual=155,rotate=both)"}) {
+                             "kivi2(residual=256,rotate=keys)", "q4_0(residual=155,rotate=both)",
+                             "kivi4(residual=32,sinks=128)"}) {
     Sequence sequence = Fed(*engine, Planned(recipe), 150);
     EXPECT_EQ(Decode(*engine, sequence, 5), expected) << recipe;
     EXPECT_EQ(sequence.cache.Usage().sealed_keys, 0u);
@@ -130,6 +131,46 @@ TEST(Sealing, RotatedEntries_AreAsNearToTheFullCacheAsOthers) {
   }
 }
 
+// Where the text begins, entries stay as they were read; KIVI's counters go on behind them.
+TEST(Sealing, Sinks_StayInF16InFrontOfWhatIsSealed) {
+  const auto engine = MakeEngine(300);
+  Sequence full = Fed(*engine, Planned("full"), 300);
+  Sequence sequence = Fed(*engine, Planned("kivi2(residual=128,sinks=5)"), 300);
+  const auto sealed = [&](Side side) { return sequence.cache.num_sealed(0, 0, side); };
+  EXPECT_EQ(sealed(Side::kKeys), 256u);    // of 295
+  EXPECT_EQ(sealed(Side::kValues), 167u);  // 5 in front, 128 behind
+  const uint32_t dim = sequence.cache.spec().keys.dim;
+  std::vector<float> exact(size_t{6} * dim), read(exact.size());
+  // The prompt is one chunk, so that nothing was sealed yet while it was read.
+  full.cache.ReadKeys(1, 0, 0, 6, exact.data());
+  sequence.cache.ReadKeys(1, 0, 0, 6, read.data());
+  const auto behind = static_cast<ptrdiff_t>(size_t{5} * dim);
+  EXPECT_TRUE(std::equal(exact.begin(), exact.begin() + behind, read.begin()));
+  EXPECT_FALSE(std::equal(exact.begin() + behind, exact.end(), read.begin() + behind));
+  std::vector<int32_t> positions(300), all(300);
+  for (int32_t i = 0; i < 300; ++i) all[static_cast<size_t>(i)] = i;
+  sequence.cache.Positions(1, 0, positions);
+  EXPECT_EQ(positions, all);
+}
+
+// What eviction drops of them is gone; what it keeps is not sealed.
+TEST(Sealing, SinksUnderEviction_AreThoseThatAreKept) {
+  const auto engine = MakeEngine(50);
+  for (const char* recipe : {"streaming", "keydiff"}) {
+    const std::string store = " + q8_0(residual=16,sinks=8)";
+    Sequence sequence = Fed(*engine, Planned(recipe + store, "96"), 500);
+    std::vector<int32_t> positions(sequence.cache.num_entries(1, 0));
+    sequence.cache.Positions(1, 0, positions);
+    const auto sinks =
+        static_cast<uint64_t>(std::ranges::count_if(positions, [](int32_t p) { return p < 8; }));
+    EXPECT_EQ(sequence.cache.num_sealed(1, 0, Side::kKeys), positions.size() - 16 - sinks)
+        << recipe;
+    const HeadView head = sequence.cache.Head(1, 0);
+    EXPECT_EQ(head.keys.front().form->name, sinks > 0 ? "f16" : "q8_0") << recipe;
+    Decode(*engine, sequence, 20);
+  }
+}
+
 TEST(Sealing, Recipes_ScoreExactEntriesAndSealWhatStays) {
   for (const char* recipe : {"snapkv", "h2o", "keydiff", "adakv"}) {
     const auto engine = MakeEngine(50);
@@ -150,7 +191,7 @@ TEST(Sealing, Recipes_ScoreExactEntriesAndSealWhatStays) {
 
 TEST(Sealing, ThreadsMakeNoDifference) {
   for (const char* recipe : {"kivi4(residual=32)", "kivi4(residual=32,rotate=values)",
-                             "q4_0(residual=10,rotate=both)"}) {
+                             "q4_0(residual=10,rotate=both,sinks=3)"}) {
     std::vector<std::vector<float>> logits[2];
     for (const int i : {0, 1}) {
       const auto engine = MakeEngine(64, i + 1);

@@ -72,8 +72,9 @@ class Soak : public testing::Test {
   }
 
   PlannedRun RandomRun() {
-    const std::string store = OneOf<std::string>(
-        {"", " + f32", " + q8_0", " + kivi4(residual=32)", " + q4_0(residual=8,rotate=both)"});
+    const std::string store =
+        OneOf<std::string>({"", " + f32", " + q8_0", " + kivi4(residual=32)",
+                            " + q4_0(residual=8,rotate=both,sinks=4)", " + tuned(residual=32)"});
     PlannedRun run{Must(ParseRecipe(OneOf(recipes_) + store)), std::nullopt};
     if (!run.plan.takes_budget() || run.plan.keeps_all()) return run;
     std::vector<std::string> budgets = {"48", "61", "200", "30%", "75%", "40%f16"};

@@ -27,6 +27,11 @@ inline Profile MakeProfile(const ModelIdentity& model) {
   fill(&heads.gates, size_t{model.num_layers} * model.num_kv_heads, 12);
   fill(&heads.echo, query_heads, 13);
   fill(&heads.induction, query_heads, 14);
+  constexpr float kBits[] = {4, 16, 2, 8};
+  for (uint32_t layer = 0; layer < model.num_layers; ++layer) {
+    heads.key_bits.push_back(kBits[layer % 4]);
+    heads.value_bits.push_back(kBits[layer * 3 % 4]);
+  }
   return profile;
 }
 

@@ -67,8 +67,8 @@ Json ToJson(const SpeedRun& run) {
   Json json{{"threads", run.threads},
             {"kv", run.recipe.plan.canonical},
             {"budget", nullptr},
-            {"key_form", run.recipe.plan.storage.key_form()->name},
-            {"value_form", run.recipe.plan.storage.value_form()->name},
+            {"key_form", run.recipe.plan.storage.key_name()},
+            {"value_form", run.recipe.plan.storage.value_name()},
             {"load_ms", run.load_ms}};
   if (run.recipe.budget) json["budget"] = run.recipe.budget->text;
   if (!run.llama_key_type.empty()) {

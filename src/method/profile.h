@@ -1,4 +1,4 @@
-// What calibration knows about a model's heads: the tables that head-aware methods go by.
+// What calibration knows about a model's heads and layers: the tables that some recipes go by.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@ using ProfileSections = uint32_t;
 inline constexpr ProfileSections kProfileRetrieval = 1;  // HeadKV
 inline constexpr ProfileSections kProfileGates = 2;      // DuoAttention
 inline constexpr ProfileSections kProfileEcho = 4;       // RazorAttention
+inline constexpr ProfileSections kProfileBits = 8;       // KVTuner
 
 // Sections that a profile lacks are empty.
 struct HeadProfile {
@@ -18,10 +19,13 @@ struct HeadProfile {
   std::vector<float> retrieval;        // [layer][query_head], not negative, with the sum 1
   std::vector<float> gates;            // [layer][kv_head], 0 (streaming) to 1 (full)
   std::vector<float> echo, induction;  // [layer][query_head], 0 to 1
+  // [layer] in how many bits a number is best stored: 16, 8, 4 or 2
+  std::vector<float> key_bits, value_bits;
 
   ProfileSections sections() const {
     return (retrieval.empty() ? 0 : kProfileRetrieval) | (gates.empty() ? 0 : kProfileGates) |
-           (echo.empty() || induction.empty() ? 0 : kProfileEcho);
+           (echo.empty() || induction.empty() ? 0 : kProfileEcho) |
+           (key_bits.empty() || value_bits.empty() ? 0 : kProfileBits);
   }
 };
 

@@ -127,8 +127,7 @@ class Resolver {
     }
     const auto& score = At(Stage::kScore);
     const auto& store = At(Stage::kStore);
-    if (score && store && store->storage.key_sealed != nullptr &&
-        score->use.part->num_moved != nullptr &&
+    if (score && store && store->storage.seals_keys() && score->use.part->num_moved != nullptr &&
         score->use.part->num_moved(score->use.values) > 0) {
       return source_.Bad(
           score->offset,
@@ -136,6 +135,14 @@ class Resolver {
                       "in {} cannot be changed any more",
                       score->name, store->name),
           "Use positions=text, or store the keys in f16.");
+    }
+    if (score && store && store->storage.num_sinks > 0 && score->use.part->num_moved != nullptr &&
+        score->use.part->num_moved(score->use.values) > 0) {
+      return source_.Bad(store->offset,
+                         fmt::format("\"{}\" moves the first tokens, by whose positions \"{}\" "
+                                     "finds its sinks",
+                                     score->name, store->name),
+                         "Use positions=text, or leave the sinks of the store out.");
     }
     const auto& alloc = At(Stage::kAlloc);
     if (alloc && !alloc->use.part->goes_with.empty() &&
@@ -225,7 +232,7 @@ std::string_view Trim(std::string_view text) {
 }  // namespace
 
 Needs Plan::needs() const {
-  Needs needs;
+  Needs needs{.profile = storage.profile()};
   if (keeps_all()) return needs;
   for (const PartUse* use : {&score, &alloc, &select}) {
     if (use->part->gather != nullptr) needs.Add(use->part->gather(use->values));

@@ -28,7 +28,7 @@ struct Plan {
   std::string store_text;  // as in `canonical`, without "store="; empty for the default
 
   bool keeps_all() const { return select.part->select == nullptr; }
-  Needs needs() const;                            // nothing if it keeps all
+  Needs needs() const;  // nothing if it keeps all, but what its storage needs
   uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
   bool takes_budget() const;         // keeps_all() does not, and some ways of sharing it out do not
   bool compensates() const;          // dropped entries are folded into one

@@ -58,6 +58,9 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
        "score=keydiff(recent=32) + alloc=ada + when=chunks"},
       {"q4_0(rotate=none)", "full + store=q4_0"},
       {"q4_0(rotate=both,residual=64)", "full + store=q4_0(residual=64,rotate=both)"},
+      {"q4_0(sinks=0)", "full + store=q4_0"},
+      {"kivi(sinks=4)", "full + store=kivi(sinks=4)"},
+      {"mixed(sinks=8,v=q8_0)", "full + store=mixed(v=q8_0,sinks=8)"},
       {"kivi2(rotate=values)", "full + store=kivi(bits=2,rotate=values)"},
       {"snapkv + mixed(rotate=keys,k=q4_0)", "snapkv + store=mixed(k=q4_0,rotate=keys)"},
       {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
@@ -99,8 +102,18 @@ TEST(Recipe, SealedForms_HaveATailAndAResidual) {
             (Storage{f16, f16, FindKivi(4, 32), FindKivi(4, 32), 128, true, true}));
   EXPECT_EQ(storage_of("mixed(k=q8_0,rotate=keys)"),
             (Storage{f16, f16, FindForm(FormId::kQ8_0), nullptr, 32, true, false}));
+  EXPECT_EQ(storage_of("kivi(sinks=5)"),
+            (Storage{f16, f16, FindKivi(4, 32), FindKivi(4, 32), 128, false, false, 5}));
   EXPECT_EQ(storage_of("mixed(k=kivi4,v=f32)"),
             (Storage{f16, FindForm(FormId::kF32), FindKivi(4, 32), nullptr, 32}));
+  const Plan tuned = ParseRecipe("tuned(group=64)").value();
+  EXPECT_EQ(tuned.storage,
+            (Storage{.key_tail = f16, .value_tail = f16, .residual = 128, .tuned_group = 64}));
+  EXPECT_EQ(tuned.canonical, "full + store=tuned(group=64)");
+  EXPECT_EQ(tuned.needs().profile, kProfileBits);
+  EXPECT_EQ(ParseRecipe("headkv + tuned").value().needs().profile,
+            kProfileBits | kProfileRetrieval);
+  EXPECT_EQ(ParseRecipe("kivi4").value().needs().profile, 0u);
   EXPECT_EQ(ParseRecipe("kivi4(residual=64)").value().canonical, "full + store=kivi(residual=64)");
   EXPECT_EQ(ParseRecipe("snapkv + kivi2").value().canonical, "snapkv + store=kivi(bits=2)");
 }
@@ -153,7 +166,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "There are: score, alloc, select, when, store."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
-       "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, mixed."},
+       "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, tuned, mixed."},
       {"select=f16",
        "nothing named \"f16\" can follow select= (recipe, column 8). There are: full, top, layer, "
        "chunks, critical."},
@@ -169,10 +182,17 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "f32, f16, bf16, q8_0, q4_0, kivi8, kivi4, kivi2."},
       {"kivi(group=64,residual=32)",
        "\"kivi\": residual must be a multiple of group (recipe, column 1)"},
+      {"tuned(group=64,residual=96)",
+       "\"tuned\": residual must be a multiple of group (recipe, column 1)"},
+      {"streaming(positions=cache) + tuned",
+       "keys that are stored in tuned cannot be changed any more"},
       {"mixed(k=q4_0,rotate=both)", "\"mixed\": rotate is for a form of 8 bits or fewer"},
       {"q4_0(rotate=on)",
        "the parameter \"rotate\" cannot be \"on\" (recipe, column 13). It must be one of none, "
        "keys, values, both."},
+      {"q4_0(sinks=129)", "the parameter \"sinks\" cannot be \"129\""},
+      {"streaming(positions=cache) + mixed(v=q4_0,sinks=4)",
+       "\"streaming\" moves the first tokens, by whose positions \"mixed\" finds its sinks"},
       {"mixed(v=kivi2,residual=7)", "\"mixed\": residual must be a multiple of 32"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},

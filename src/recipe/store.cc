@@ -46,19 +46,33 @@ Storage Rotated(Storage storage, const ParameterValue& rotate) {
   return storage;
 }
 
-constexpr ParameterInfo kSealedParameters[] = {ResidualParameter("32"), kRotateParameter};
+constexpr ParameterInfo kSinksParameter = {.name = "sinks",
+                                           .type = ParameterType::kInteger,
+                                           .default_value = "0",
+                                           .min = 0,
+                                           .max = 128,
+                                           .meaning = "first tokens of the text that stay in f16"};
+
+Storage WithSinks(Storage storage, const ParameterValue& sinks) {
+  if (storage.seals()) storage.num_sinks = static_cast<uint32_t>(sinks.number);
+  return storage;
+}
+
+constexpr ParameterInfo kSealedParameters[] = {ResidualParameter("32"), kRotateParameter,
+                                               kSinksParameter};
 
 template <FormId kId>
 Storage Sealed(Parameters p) {
-  return Rotated({Tail(), Tail(), FindForm(kId), FindForm(kId), static_cast<uint32_t>(p[0].number)},
-                 p[1]);
+  const Storage storage{Tail(), Tail(), FindForm(kId), FindForm(kId),
+                        static_cast<uint32_t>(p[0].number)};
+  return WithSinks(Rotated(storage, p[1]), p[2]);
 }
 
 // KIVI's parameters, with 4 or 2 bits by default.
 constexpr std::string_view kBits[] = {"8", "4", "2"};
 constexpr std::string_view kValueBits[] = {"same", "8", "4", "2"};
 constexpr std::string_view kGroups[] = {"32", "64", "128"};
-constexpr size_t kNumKiviParameters = 5;
+constexpr size_t kNumKiviParameters = 6;
 struct KiviParameters {
   ParameterInfo rows[kNumKiviParameters];
 };
@@ -79,7 +93,8 @@ constexpr KiviParameters MakeKiviParameters(std::string_view bits) {
             .words = kGroups,
             .meaning = "numbers that share a scale and a minimum"},
            ResidualParameter("128"),
-           kRotateParameter}};
+           kRotateParameter,
+           kSinksParameter}};
 }
 constexpr KiviParameters kKivi4 = MakeKiviParameters("4"), kKivi2 = MakeKiviParameters("2");
 
@@ -92,14 +107,26 @@ uint32_t NumberOf(std::string_view word) {
 Storage Kivi(Parameters p) {
   const uint32_t group = NumberOf(p[2].word);
   const std::string_view value_bits = p[1].word == "same" ? p[0].word : p[1].word;
-  return Rotated({Tail(), Tail(), FindKivi(NumberOf(p[0].word), group),
-                  FindKivi(NumberOf(value_bits), group), static_cast<uint32_t>(p[3].number)},
-                 p[4]);
+  const Storage storage{Tail(), Tail(), FindKivi(NumberOf(p[0].word), group),
+                        FindKivi(NumberOf(value_bits), group), static_cast<uint32_t>(p[3].number)};
+  return WithSinks(Rotated(storage, p[4]), p[5]);
 }
 
-std::string_view KiviProblem(Parameters p) {
-  const bool whole = static_cast<uint32_t>(p[3].number) % NumberOf(p[2].word) == 0;
+// Of the parameters group and residual.
+std::string_view GroupProblem(Parameters p) {
+  const bool whole = static_cast<uint32_t>(p[1].number) % NumberOf(p[0].word) == 0;
   return whole ? "" : "residual must be a multiple of group";
+}
+
+std::string_view KiviProblem(Parameters p) { return GroupProblem(p.subspan(2)); }
+
+constexpr ParameterInfo kTunedParameters[] = {kKivi4.rows[2], kKivi4.rows[3]};
+
+Storage Tuned(Parameters p) {
+  return {.key_tail = Tail(),
+          .value_tail = Tail(),
+          .residual = static_cast<uint32_t>(p[1].number),
+          .tuned_group = NumberOf(p[0].word)};
 }
 
 constexpr std::string_view kMixedForms[] = {"f32",  "f16",   "bf16",  "q8_0",
@@ -111,9 +138,9 @@ constexpr ParameterInfo FormParameter(std::string_view name, std::string_view me
           .words = kMixedForms,
           .meaning = meaning};
 }
-constexpr ParameterInfo kMixedParameters[] = {FormParameter("k", "the form of the keys"),
-                                              FormParameter("v", "the form of the values"),
-                                              ResidualParameter("32"), kRotateParameter};
+constexpr ParameterInfo kMixedParameters[] = {
+    FormParameter("k", "the form of the keys"), FormParameter("v", "the form of the values"),
+    ResidualParameter("32"), kRotateParameter, kSinksParameter};
 constexpr uint32_t kMixedGroup = 32;
 
 const Form* MixedForm(std::string_view name) {
@@ -132,7 +159,7 @@ Storage Mixed(Parameters p) {
   if (!IsPlain(*keys)) storage.key_sealed = keys;
   if (!IsPlain(*values)) storage.value_sealed = values;
   if (storage.seals()) storage.residual = static_cast<uint32_t>(p[2].number);
-  return Rotated(storage, p[3]);
+  return WithSinks(Rotated(storage, p[3]), p[4]);
 }
 
 std::string_view MixedProblem(Parameters p) {
@@ -184,6 +211,11 @@ std::span<const StoreInfo> Stores() {
        .make = Kivi,
        .problem = KiviProblem,
        .base = "kivi"},
+      {.name = "tuned",
+       .summary = "kivi with the bits that the model's profile says of each layer (KVTuner)",
+       .parameters = kTunedParameters,
+       .make = Tuned,
+       .problem = GroupProblem},
       {.name = "mixed",
        .summary = "keys and values in different forms",
        .parameters = kMixedParameters,

@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "codec/codec.h"
 #include "method/method.h"
+#include "method/profile.h"
 
 namespace pith {
 
@@ -20,11 +21,20 @@ struct Storage {
   uint32_t residual = 0;  // newest entries that stay in the tail
   // Whether keys and values are rotated before they are sealed (codec/hadamard.h).
   bool keys_rotated = false, values_rotated = false;
+  uint32_t num_sinks = 0;  // entries at positions below this are never sealed
+  // Not 0: each layer is sealed in KIVI's forms with groups of so many, in as many bits as the
+  // model's profile says of its keys and of its values.
+  uint32_t tuned_group = 0;
 
-  // Of most entries.
+  // Of most entries; of the tail where layers differ.
   const Form* key_form() const { return key_sealed != nullptr ? key_sealed : key_tail; }
   const Form* value_form() const { return value_sealed != nullptr ? value_sealed : value_tail; }
-  bool seals() const { return key_sealed != nullptr || value_sealed != nullptr; }
+  // What of them is printed.
+  std::string_view key_name() const { return tuned_group > 0 ? "tuned" : key_form()->name; }
+  std::string_view value_name() const { return tuned_group > 0 ? "tuned" : value_form()->name; }
+  bool seals_keys() const { return key_sealed != nullptr || tuned_group > 0; }
+  bool seals() const { return seals_keys() || value_sealed != nullptr; }
+  ProfileSections profile() const { return tuned_group > 0 ? kProfileBits : 0; }  // that it needs
   bool operator==(const Storage&) const = default;
 };
 

@@ -682,7 +682,7 @@ class Profiles(Case):
                          says=says[name])
         self.refused("calibrate", "import", "-m", NANO, "--gates", self.file("bad", b"1 0\n"), "-o", self.profile,
                      says="1 lines, and the model has 8 layers")
-        self.refused("calibrate", "import", "-m", NANO, says="needs one of --heads and --gates")
+        self.refused("calibrate", "import", "-m", NANO, says="needs one of --heads, --gates and --bits")
         self.refused("calibrate", "import", "-m", NANO, "--heads", self.scores, "--gates", self.gates)
         self.refused("calibrate", "imprt", says="Did you mean import")
         self.assertFalse(self.profile.exists())
@@ -774,6 +774,24 @@ class Profiles(Case):
         self.refused(*learn, says="damaged.*Delete it")
         self.refused("calibrate", "duo", "-m", NANO, "-o", NANO, says="not a profile")
         self.assertFalse(self.profile.exists())
+
+    def test_bits_by_layer(self):
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "tuned", "--profile", "/no/such/profile")
+        bits = self.file("KVTuner.yaml", b"".join(
+            b"%d:\n  nbits_key: %d\n  nbits_value: 4\n" % (layer, 8 if layer < 2 else 4)
+            for layer in range(self.LAYERS)))
+        page = self.succeeds("calibrate", "import", "-m", NANO, "--bits", bits, "-o", self.profile)
+        self.assertIn("8 in layers 0, 1; 4 in layers 2, 3", page)
+        self.assertEqual(page, self.succeeds("inspect", self.profile))
+        shown = self.json("inspect", self.profile)["sections"]["bits"]
+        self.assertEqual((shown["keys"], shown["values"]), ([8, 8] + 6 * [4], 8 * [4]))
+        tuned, four, full = (self.kept("--kv", kv, "--profile", self.profile)["bytes"]
+                             for kv in ("tuned(residual=0)", "kivi4(residual=0)", "full"))
+        self.assertLess(four, tuned)
+        self.assertLess(tuned, full)
+        self.refused("run", "-m", NANO, "-p", "x", "--kv", "duo", "--profile", self.profile, says='no section "gates"')
+        self.refused("calibrate", "import", "-m", NANO, "--bits", self.scores, "-o", self.profile,
+                     says="not a file of bits by layer")
 
     def test_damaged_profiles_are_refused(self):
         self.succeeds("calibrate", "import", "-m", NANO, "--gates", self.gates, "-o", self.profile)
