@@ -133,7 +133,7 @@ uint64_t SealingBytes(const CacheSpec& spec, uint32_t layer, uint64_t entries, u
     const ListLayouts layouts = LayoutsOf(spec, side, layer);
     if (layouts.sealed.form == nullptr) continue;
     bytes += NewBytes(layouts.sealed, InTail(layouts.sealed, entries, residual) + room) +
-             NewBytes(layouts.tail, NumSinks(spec, layouts, entries));
+             NewBytes(layouts.tail, NumSinks(spec, layouts, entries + room));
   }
   return bytes;
 }

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "base/progress.h"
 #include "cli/options.h"
 #include "cli/profile_text.h"
 #include "cli/report.h"
@@ -22,6 +23,17 @@ Status CheckCanAdd(const std::string& path, const ModelIdentity& model) {
   return CheckProfileIsFor(before, path, model);
 }
 
+Result<Profile> WithProgress(
+    const char* label, const char* unit,
+    const std::function<Result<Profile>(const FeedProgress& progress)>& work) {
+  const InterruptGuard guard;
+  Progress bar(label, unit);
+  return work([&](size_t done, size_t total) {
+    bar.Update(done, total);
+    return !InterruptGuard::flag();
+  });
+}
+
 Status AddAndShow(const std::string& path, const ModelIdentity& model, const Profile& sections,
                   bool json) {
   PITH_TRY(AddToProfile(path, model, sections));
@@ -39,6 +51,8 @@ void AddCalibrate(CLI::App& app, Context& context) {
       "MODEL.gguf is found by itself; --profile names another. pith inspect shows what is in it.");
   AddCalibrateHeads(*command, context);
   AddCalibrateDuo(*command, context);
+  AddCalibrateLabels(*command, context);
+  AddCalibrateSimilarity(*command, context);
   AddCalibrateImport(*command, context);
   command->footer(
       "Examples:\n"

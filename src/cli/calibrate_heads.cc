@@ -5,7 +5,6 @@
 #include <memory>
 #include <set>
 
-#include "base/progress.h"
 #include "calibrate/repetition.h"
 #include "calibrate/retrieval.h"
 #include "cli/calibrate.h"
@@ -42,22 +41,12 @@ uint32_t LongestText(const Engine& engine) {
   return window > 0 ? std::min(window, engine.options().context) : engine.options().context;
 }
 
-template <class Work>
-Result<Profile> WithProgress(const char* label, const Work& work) {
-  const InterruptGuard guard;
-  Progress bar(label, "tok");
-  return work([&](size_t done, size_t total) {
-    bar.Update(done, total);
-    return !InterruptGuard::flag();
-  });
-}
-
 Result<Profile> Measure(const HeadsFlags& flags, Engine& engine) {
   const uint32_t context = LongestText(engine);
   Profile profile;
   if (flags.only != "retrieval") {
     PITH_ASSIGN(const Profile echo,
-                WithProgress("reading repeated tokens", [&](const FeedProgress& progress) {
+                WithProgress("reading repeated tokens", "tok", [&](const FeedProgress& progress) {
                   return CalibrateEcho(engine, flags.seed, context, progress);
                 }));
     CopySections(echo, &profile);
@@ -71,7 +60,7 @@ Result<Profile> Measure(const HeadsFlags& flags, Engine& engine) {
                               flags.seed, context};
   const RetrievalRule rule = flags.scores == "r" ? RetrievalRule::kCopy : RetrievalRule::kMass;
   PITH_ASSIGN(const Profile retrieval,
-              WithProgress("looking for needles", [&](const FeedProgress& progress) {
+              WithProgress("looking for needles", "tok", [&](const FeedProgress& progress) {
                 return CalibrateRetrieval(engine, request, rule, progress);
               }));
   CopySections(retrieval, &profile);

@@ -1,12 +1,12 @@
 #include "cli/profile_text.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
 
+#include "cli/layer_text.h"
 #include "eval/report/head_map.h"
 
 namespace pith {
@@ -62,21 +62,6 @@ std::string NumbersText(const Numbers& numbers) {
                      highest);
 }
 
-// "key bits        8 in layers 0, 2; 4 in layers 1, 3"
-std::string BitsText(std::string_view name, const std::vector<float>& bits) {
-  std::string text;
-  for (const float wanted : {16.0f, 8.0f, 4.0f, 2.0f}) {
-    std::vector<size_t> layers;
-    for (size_t layer = 0; layer < bits.size(); ++layer) {
-      if (bits[layer] == wanted) layers.push_back(layer);
-    }
-    if (layers.empty()) continue;
-    text += fmt::format("{}{} in layer{} {}", text.empty() ? "" : "; ", wanted,
-                        layers.size() == 1 ? "" : "s", fmt::join(layers, ", "));
-  }
-  return fmt::format("{:<15} {}\n", name, text);
-}
-
 }  // namespace
 
 std::string ProfileText(const Profile& profile, const std::string& path) {
@@ -88,9 +73,7 @@ std::string ProfileText(const Profile& profile, const std::string& path) {
     const ProfileSection& section = AllProfileSections()[i];
     for (const Numbers& numbers : NumbersOf(heads, section.bit)) text += NumbersText(numbers);
     if ((heads.sections() & section.bit) == 0) continue;
-    if (section.bit == kProfileBits) {
-      text += BitsText("key bits", heads.key_bits) + BitsText("value bits", heads.value_bits);
-    }
+    text += LayerText(heads, section.bit);
     text += fmt::format("{:<15} {}{}{}\n", "", section.meaning,
                         profile.origins[i].empty() ? "" : ", ", profile.origins[i]);
   }
@@ -132,10 +115,7 @@ nlohmann::ordered_json ProfileJson(const Profile& profile, const std::string& pa
     if ((heads.sections() & section.bit) == 0) continue;
     auto& entry = json["sections"][std::string(section.name)];
     entry["origin"] = profile.origins[i];
-    if (section.bit == kProfileBits) {
-      entry["keys"] = std::vector<int>(heads.key_bits.begin(), heads.key_bits.end());
-      entry["values"] = std::vector<int>(heads.value_bits.begin(), heads.value_bits.end());
-    }
+    entry.update(LayerJson(heads, section.bit));
     for (const Numbers& numbers : NumbersOf(heads, section.bit)) {
       const auto [least, most] = std::ranges::minmax(*numbers.values);
       auto highest = nlohmann::ordered_json::array();

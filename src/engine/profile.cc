@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 
 #include "base/check.h"
 #include "gguf/write.h"
@@ -17,9 +18,7 @@ namespace {
 
 constexpr uint64_t kVersion = 1;
 constexpr uint32_t kMaxHeads = 1u << 16;  // of a layer, and layers
-constexpr std::string_view kRetrieval = "retrieval", kGates = "gates", kEcho = "echo",
-                           kInduction = "induction", kBits = "bits", kKeyBits = "key_bits",
-                           kValueBits = "value_bits";
+constexpr std::string_view kRetrieval = "retrieval";
 constexpr double kSumTolerance = 1e-3;  // of the retrieval scores
 
 std::string Key(std::string_view name) { return fmt::format("pith.profile.{}", name); }
@@ -29,30 +28,57 @@ tl::unexpected<Error> Damaged(const std::string& path, const std::string& proble
                     "Delete it and make it again with pith calibrate.");
 }
 
-// One tensor of a profile.
+// One tensor of a profile: [layer] and for each layer
+enum class Columns : uint8_t {
+  kQueryHeads,
+  kKvHeads,
+  kOne,       // a number of bits
+  kChannels,  // [kv_head][channel], of as many channels as the file says
+  kLayers,
+  kLevels,  // 8, 4 and 2 bits
+};
 struct Table {
   std::string_view name;
+  ProfileSections section;
   std::vector<float> HeadProfile::* values;
-  enum class Of : uint8_t { kQueryHead, kKvHead, kLayer } of;
+  Columns columns;
+  float least = 0, most = 1;
 };
-constexpr Table kTables[] = {{kRetrieval, &HeadProfile::retrieval, Table::Of::kQueryHead},
-                             {kGates, &HeadProfile::gates, Table::Of::kKvHead},
-                             {kEcho, &HeadProfile::echo, Table::Of::kQueryHead},
-                             {kInduction, &HeadProfile::induction, Table::Of::kQueryHead},
-                             {kKeyBits, &HeadProfile::key_bits, Table::Of::kLayer},
-                             {kValueBits, &HeadProfile::value_bits, Table::Of::kLayer}};
+constexpr float kAny = std::numeric_limits<float>::max();
+constexpr Table kTables[] = {
+    {kRetrieval, kProfileRetrieval, &HeadProfile::retrieval, Columns::kQueryHeads},
+    {"gates", kProfileGates, &HeadProfile::gates, Columns::kKvHeads},
+    {"echo", kProfileEcho, &HeadProfile::echo, Columns::kQueryHeads},
+    {"induction", kProfileEcho, &HeadProfile::induction, Columns::kQueryHeads},
+    {"key_bits", kProfileBits, &HeadProfile::key_bits, Columns::kOne},
+    {"value_bits", kProfileBits, &HeadProfile::value_bits, Columns::kOne},
+    {"labels", kProfileChannels, &HeadProfile::labels, Columns::kChannels},
+    {"energies", kProfileChannels, &HeadProfile::energies, Columns::kChannels},
+    {"key_similarity", kProfileSimilarity, &HeadProfile::key_similarity, Columns::kLayers, -1},
+    {"value_similarity", kProfileSimilarity, &HeadProfile::value_similarity, Columns::kLayers, -1},
+    {"key_sensitivity", kProfileSensitivity, &HeadProfile::key_sensitivity, Columns::kLevels, 0,
+     kAny},
+    {"value_sensitivity", kProfileSensitivity, &HeadProfile::value_sensitivity, Columns::kLevels, 0,
+     kAny},
+};
 
-// Numbers of each layer.
-uint32_t ColumnsOf(const Table& table, const HeadProfile& heads) {
-  switch (table.of) {
-    case Table::Of::kQueryHead:
+// 0: whatever is a multiple of the KV heads.
+uint32_t NumColumns(const Table& table, const HeadProfile& heads) {
+  switch (table.columns) {
+    case Columns::kQueryHeads:
       return heads.num_query_heads;
-    case Table::Of::kKvHead:
+    case Columns::kKvHeads:
       return heads.num_kv_heads;
-    case Table::Of::kLayer:
+    case Columns::kOne:
+      return 1;
+    case Columns::kLayers:
+      return heads.num_layers;
+    case Columns::kLevels:
+      return 3;
+    case Columns::kChannels:
       break;
   }
-  return 1;
+  return 0;
 }
 
 Result<uint64_t> ReadInteger(const GgufFile& file, std::string_view name) {
@@ -78,14 +104,14 @@ Status CheckBits(const GgufFile& file, const Table& table, std::span<const float
   return {};
 }
 
-// All values are 0 to 1, and those of the retrieval table add up to 1. Bits are bits.
+// Within the table's limits, and those of the retrieval table add up to 1. Bits are bits.
 Status CheckValues(const GgufFile& file, const Table& table, std::span<const float> values) {
-  if (table.of == Table::Of::kLayer) return CheckBits(file, table, values);
+  if (table.columns == Columns::kOne) return CheckBits(file, table, values);
   double sum = 0;
   for (const float value : values) {
-    if (!(value >= 0 && value <= 1)) {
-      return Damaged(file.path(),
-                     fmt::format("\"{}\" has a value of {}, outside 0 to 1", table.name, value));
+    if (!(value >= table.least && value <= table.most)) {
+      return Damaged(file.path(), fmt::format("\"{}\" has a value of {}, outside {} to {}",
+                                              table.name, value, table.least, table.most));
     }
     sum += double{value};
   }
@@ -96,20 +122,38 @@ Status CheckValues(const GgufFile& file, const Table& table, std::span<const flo
 Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
   const GgufTensor* tensor = file.FindTensor(table.name);
   if (tensor == nullptr) return {};
-  const uint32_t columns = ColumnsOf(table, *heads);
-  if (tensor->type != GGML_TYPE_F32 || tensor->num_dims > 2 || tensor->ne[0] != columns ||
+  const uint32_t fixed = NumColumns(table, *heads);
+  const bool fits = fixed > 0 ? tensor->ne[0] == fixed : tensor->ne[0] % heads->num_kv_heads == 0;
+  if (tensor->type != GGML_TYPE_F32 || tensor->num_dims > 2 || !fits ||
       tensor->ne[1] != heads->num_layers) {
-    return Damaged(
-        file.path(),
-        fmt::format("\"{}\" is {} x {} of {}, not {} x {} of f32", table.name, tensor->ne[0],
-                    tensor->ne[1], TensorTypeName(tensor->type), columns, heads->num_layers));
+    return Damaged(file.path(),
+                   fmt::format("\"{}\" is {} x {} of {}, not {} x {} of f32", table.name,
+                               tensor->ne[0], tensor->ne[1], TensorTypeName(tensor->type),
+                               fixed > 0 ? std::to_string(fixed) : "a multiple of the KV heads",
+                               heads->num_layers));
   }
   std::vector<float>& values = heads->*table.values;
   const auto bytes = file.TensorBytes(*tensor);
-  values.resize(size_t{columns} * heads->num_layers);
+  values.resize(bytes.size() / sizeof(float));
   PITH_CHECK(bytes.size() == values.size() * sizeof(float));
   std::memcpy(values.data(), bytes.data(), bytes.size());
   return CheckValues(file, table, values);
+}
+
+// All tables of a section are there, or none.
+Status CheckWhole(const std::string& path, const HeadProfile& heads,
+                  const ProfileSection& section) {
+  bool any = false;
+  std::string_view missing;
+  for (const Table& table : kTables) {
+    if (table.section != section.bit) continue;
+    const bool empty = (heads.*table.values).empty();
+    any |= !empty;
+    if (empty) missing = table.name;
+  }
+  if (!any || missing.empty()) return {};
+  return Damaged(path,
+                 fmt::format("\"{}\" is missing beside the rest of \"{}\"", missing, section.name));
 }
 
 Status CheckKind(const GgufFile& file) {
@@ -130,13 +174,20 @@ std::span<const ProfileSection> AllProfileSections() {
   static constexpr ProfileSection kSections[] = {
       {kProfileRetrieval, kRetrieval, "head scores (HeadKV)",
        "Measure them: pith calibrate heads -m {}; published ones: pith calibrate import."},
-      {kProfileGates, kGates, "gates (DuoAttention)",
+      {kProfileGates, "gates", "gates (DuoAttention)",
        "Learn them with pith calibrate duo -m {0}, or import them: pith calibrate import -m {0} "
        "--gates FILE.tsv."},
-      {kProfileEcho, kEcho, "echo and induction scores (RazorAttention)",
+      {kProfileEcho, "echo", "echo and induction scores (RazorAttention)",
        "Measure them: pith calibrate heads -m {}."},
-      {kProfileBits, kBits, "bits by layer (KVTuner)",
-       "Import them: pith calibrate import -m {} --bits FILE.yaml."},
+      {kProfileBits, "bits", "bits by layer (KVTuner)",
+       "Measure them with pith calibrate similarity -m {0}, or import them: pith calibrate import "
+       "-m {0} --bits FILE.yaml."},
+      {kProfileChannels, "channels", "channels of the keys (Double Sparsity, ThinK)",
+       "Measure them: pith calibrate labels -m {}."},
+      {kProfileSimilarity, "similarity", "likeness of layers (MiniCache)",
+       "Measure it: pith calibrate similarity -m {}."},
+      {kProfileSensitivity, "sensitivity", "what few bits cost in each layer",
+       "Measure it: pith calibrate similarity -m {}."},
   };
   static_assert(std::size(kSections) == kNumProfileSections);
   return kSections;
@@ -174,14 +225,9 @@ Result<Profile> ReadProfile(const std::string& path) {
                       "Use the program that made it.");
   }
   for (const Table& table : kTables) PITH_TRY(ReadTable(file, table, &heads));
-  if (heads.echo.empty() != heads.induction.empty()) {
-    return Damaged(path, fmt::format("one of \"{}\" and \"{}\" is missing", kEcho, kInduction));
-  }
-  if (heads.key_bits.empty() != heads.value_bits.empty()) {
-    return Damaged(path, fmt::format("one of \"{}\" and \"{}\" is missing", kKeyBits, kValueBits));
-  }
   for (size_t i = 0; i < kNumProfileSections; ++i) {
     const ProfileSection& section = AllProfileSections()[i];
+    PITH_TRY(CheckWhole(path, heads, section));
     if ((heads.sections() & section.bit) == 0) continue;
     const Result<std::string_view> origin =
         file.StringOr(Key(std::string(section.name) + ".origin"), "");
@@ -248,7 +294,8 @@ Status AddToProfile(const std::string& path, const ModelIdentity& model, const P
   for (const Table& table : kTables) {
     const std::vector<float>& values = profile.heads.*table.values;
     if (values.empty()) continue;
-    file.Tensor(std::string(table.name), model.num_layers, ColumnsOf(table, profile.heads), values);
+    const auto columns = static_cast<uint32_t>(values.size() / model.num_layers);
+    file.Tensor(std::string(table.name), model.num_layers, columns, values);
   }
   return file.Write(path);
 }

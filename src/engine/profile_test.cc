@@ -51,6 +51,20 @@ class ProfileTest : public testing::Test {
     return profile;
   }
 
+  // Of layers and channels; keys have 3 channels.
+  static Profile WithLayers() {
+    Profile profile;
+    HeadProfile& heads = profile.heads;
+    heads.labels = std::vector<float>(size_t{kLayers} * kKvHeads * 3, .25f);
+    heads.energies = std::vector<float>(size_t{kLayers} * kKvHeads * 3, .5f);
+    heads.key_similarity = {1, -.5f, -.5f, 1};
+    heads.value_similarity = {1, .75f, .75f, 1};
+    heads.key_sensitivity = {0, 1, 20, .5f, 2, 300};
+    heads.value_sensitivity = {0, 0, 0, 0, 0, 1};
+    for (size_t i = 4; i < kNumProfileSections; ++i) profile.origins[i] = "measured";
+    return profile;
+  }
+
   // What reading says about a profile whose writer was led astray.
   std::string Refusal(const std::function<void(GgufBuilder&)>& change) {
     GgufBuilder file;
@@ -158,6 +172,46 @@ TEST_F(ProfileTest, WhatIsMissing_IsNamedWithTheCommandThatMakesIt) {
   EXPECT_TRUE(CheckProfileFor(ParseRecipe("headkv").value(), "", model_path_));
   EXPECT_TRUE(CheckProfileFor(ParseRecipe("snapkv").value(), "", model_path_));
   EXPECT_FALSE(CheckProfileFor(ParseRecipe("headkv").value(), "/no/such/profile", model_path_));
+}
+
+TEST_F(ProfileTest, LayersAndChannels_AreKeptBesideTheRest) {
+  ASSERT_TRUE(AddToProfile(path_, model_, WithGates()));
+  const Profile given = WithLayers();
+  ASSERT_TRUE(AddToProfile(path_, model_, given));
+  const auto read = ReadProfile(path_);
+  ASSERT_TRUE(read) << read.error().Message();
+  EXPECT_EQ(read->heads.sections(),
+            kProfileGates | kProfileChannels | kProfileSimilarity | kProfileSensitivity);
+  EXPECT_EQ(read->heads.labels, given.heads.labels);
+  EXPECT_EQ(read->heads.energies, given.heads.energies);
+  EXPECT_EQ(read->heads.key_similarity, given.heads.key_similarity);
+  EXPECT_EQ(read->heads.value_similarity, given.heads.value_similarity);
+  EXPECT_EQ(read->heads.key_sensitivity, given.heads.key_sensitivity);
+  EXPECT_EQ(read->heads.value_sensitivity, given.heads.value_sensitivity);
+  EXPECT_EQ(read->origins[4], "measured");
+  EXPECT_EQ(read->origins[1], "by hand");
+}
+
+TEST_F(ProfileTest, DamagedLayersAndChannels_AreRefused) {
+  const auto both = [&](const char* first, const char* second, uint32_t columns,
+                        const std::vector<float>& values) {
+    return Refusal([&](GgufBuilder& f) {
+      f.Tensor(first, kLayers, columns, values);
+      f.Tensor(second, kLayers, columns, values);
+    });
+  };
+  EXPECT_EQ(both("labels", "energies", 4, std::vector<float>(8, .25f)), "");
+  EXPECT_THAT(both("labels", "energies", 3, std::vector<float>(6)),
+              HasSubstr("not a multiple of the KV heads x 2"));
+  EXPECT_THAT(both("labels", "energies", 4, std::vector<float>(8, 1.5f)), HasSubstr("0 to 1"));
+  EXPECT_THAT(both("key_similarity", "value_similarity", 2, {1, -1.5f, 0, 1}),
+              HasSubstr("outside -1 to 1"));
+  EXPECT_THAT(both("key_similarity", "value_similarity", 3, std::vector<float>(6)),
+              HasSubstr("is 3 x 2 of f32, not 2 x 2"));
+  EXPECT_THAT(both("key_sensitivity", "value_sensitivity", 3, {0, 0, 0, 0, -1, 0}),
+              HasSubstr("a value of -1"));
+  EXPECT_THAT(both("key_sensitivity", "value_sensitivity", 3, {0, 0, 0, 0, HUGE_VALF, 0}),
+              HasSubstr("a value of inf"));
 }
 
 TEST_F(ProfileTest, DamagedProfiles_AreRefused) {

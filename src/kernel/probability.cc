@@ -5,6 +5,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernel/octet-inl.h"
 #include "kernel/probability.h"
@@ -58,51 +59,55 @@ void Normalise(float* row, size_t visible, size_t count) {
   std::fill(row + visible, row + count, 0.0f);
 }
 
-// With the blocks that hold the keys [0, visible).
-template <size_t kRows>
-void ScaledProducts(const PackedKeys& keys, const float* const* queries, size_t visible,
-                    float scale, float* out, size_t stride) {
-  float* rows[kRows];
-  for (size_t block = 0; block * kBlock < visible; ++block) {
-    for (size_t r = 0; r < kRows; ++r) rows[r] = out + r * stride + block * kBlock;
-    BlockScores<kRows>(keys.block(block), keys.dim(), queries, scale, rows);
+// Queries whose sums fit the registers.
+constexpr size_t kTileRows = 6;
+
+// Calls run with the number of rows, 1 to kTileRows, as a constant.
+template <size_t kRows = kTileRows, class Run>
+HWY_INLINE void WithRows(size_t num_rows, const Run& run) {
+  if constexpr (kRows > 0) {
+    if (num_rows == kRows) {
+      run(std::integral_constant<size_t, kRows>());
+    } else {
+      WithRows<kRows - 1>(num_rows, run);
+    }
   }
 }
 
-template <size_t kRows>
-void Rows(const PackedKeys& keys, const ProbabilityQuery* queries, float scale, float* out,
-          size_t stride) {
-  const float* values[kRows];
-  size_t visible = 0;
-  for (size_t r = 0; r < kRows; ++r) {
-    values[r] = queries[r].values;
-    visible = std::max(visible, queries[r].visible);
+// With the blocks that hold the keys [0, visible). All queries take their turn with a block while
+// it is in the cache of the processor.
+void ScaledProducts(const PackedKeys& keys, std::span<const float* const> queries, size_t visible,
+                    float scale, float* out, size_t stride) {
+  for (size_t block = 0; block * kBlock < visible; ++block) {
+    for (size_t first = 0; first < queries.size(); first += kTileRows) {
+      float* rows[kTileRows];
+      const size_t count = std::min(kTileRows, queries.size() - first);
+      for (size_t r = 0; r < count; ++r) rows[r] = out + (first + r) * stride + block * kBlock;
+      WithRows(count, [&](auto tile_rows) {
+        BlockScores<tile_rows>(keys.block(block), keys.dim(), &queries[first], scale, rows);
+      });
+    }
   }
-  constexpr float kLog2E = 1.44269504f;
-  ScaledProducts<kRows>(keys, values, visible, scale * kLog2E, out, stride);
-  for (size_t r = 0; r < kRows; ++r) Normalise(out + r * stride, queries[r].visible, keys.count());
 }
 
 void RunProbabilities(const PackedKeys& keys, std::span<const ProbabilityQuery> queries,
                       float scale, float* out, size_t stride) {
-  if (queries.size() == kProbabilityRows) {
-    Rows<kProbabilityRows>(keys, queries.data(), scale, out, stride);
-    return;
+  const float* values[kProbabilityRows];
+  size_t visible = 0;
+  for (size_t r = 0; r < queries.size(); ++r) {
+    values[r] = queries[r].values;
+    visible = std::max(visible, queries[r].visible);
   }
-  for (size_t i = 0; i < queries.size(); ++i) {
-    Rows<1>(keys, &queries[i], scale, out + i * stride, stride);
+  constexpr float kLog2E = 1.44269504f;
+  ScaledProducts(keys, {values, queries.size()}, visible, scale * kLog2E, out, stride);
+  for (size_t r = 0; r < queries.size(); ++r) {
+    Normalise(out + r * stride, queries[r].visible, keys.count());
   }
 }
 
 void RunProducts(const PackedKeys& keys, std::span<const float* const> queries, float* out,
                  size_t stride) {
-  if (queries.size() == kProbabilityRows) {
-    ScaledProducts<kProbabilityRows>(keys, queries.data(), keys.count(), 1.0f, out, stride);
-    return;
-  }
-  for (size_t i = 0; i < queries.size(); ++i) {
-    ScaledProducts<1>(keys, &queries[i], keys.count(), 1.0f, out + i * stride, stride);
-  }
+  ScaledProducts(keys, queries, keys.count(), 1.0f, out, stride);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -12,7 +12,8 @@
 
 namespace pith {
 
-inline constexpr size_t kProbabilityRows = 4;
+// So many that reading the keys again for each handful does not cost more than the products.
+inline constexpr size_t kProbabilityRows = 12;
 
 // The keys of one head, rearranged for products with many queries.
 class PackedKeys {

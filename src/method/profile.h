@@ -8,10 +8,13 @@ namespace pith {
 
 // Sections of a profile, as bits.
 using ProfileSections = uint32_t;
-inline constexpr ProfileSections kProfileRetrieval = 1;  // HeadKV
-inline constexpr ProfileSections kProfileGates = 2;      // DuoAttention
-inline constexpr ProfileSections kProfileEcho = 4;       // RazorAttention
-inline constexpr ProfileSections kProfileBits = 8;       // KVTuner
+inline constexpr ProfileSections kProfileRetrieval = 1;     // HeadKV
+inline constexpr ProfileSections kProfileGates = 2;         // DuoAttention
+inline constexpr ProfileSections kProfileEcho = 4;          // RazorAttention
+inline constexpr ProfileSections kProfileBits = 8;          // KVTuner
+inline constexpr ProfileSections kProfileChannels = 16;     // Double Sparsity, ThinK
+inline constexpr ProfileSections kProfileSimilarity = 32;   // MiniCache
+inline constexpr ProfileSections kProfileSensitivity = 64;  // what bits by layer are chosen by
 
 // Sections that a profile lacks are empty.
 struct HeadProfile {
@@ -21,11 +24,20 @@ struct HeadProfile {
   std::vector<float> echo, induction;  // [layer][query_head], 0 to 1
   // [layer] in how many bits a number is best stored: 16, 8, 4 or 2
   std::vector<float> key_bits, value_bits;
+  // [layer][kv_head][channel] what each channel of the keys counts, 0 to 1: by |q k| and by q^2 k^2
+  std::vector<float> labels, energies;
+  // [layer][layer] mean cosine of what two layers hold, -1 to 1
+  std::vector<float> key_similarity, value_similarity;
+  // [layer][8, 4, 2 bits] divergence when this side of this layer alone is stored so, 0 or more
+  std::vector<float> key_sensitivity, value_sensitivity;
 
   ProfileSections sections() const {
     return (retrieval.empty() ? 0 : kProfileRetrieval) | (gates.empty() ? 0 : kProfileGates) |
            (echo.empty() || induction.empty() ? 0 : kProfileEcho) |
-           (key_bits.empty() || value_bits.empty() ? 0 : kProfileBits);
+           (key_bits.empty() || value_bits.empty() ? 0 : kProfileBits) |
+           (labels.empty() || energies.empty() ? 0 : kProfileChannels) |
+           (key_similarity.empty() || value_similarity.empty() ? 0 : kProfileSimilarity) |
+           (key_sensitivity.empty() || value_sensitivity.empty() ? 0 : kProfileSensitivity);
   }
 };
 

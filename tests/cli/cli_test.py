@@ -646,6 +646,25 @@ class Profiles(Case):
         self.assertEqual(shown["gates"]["gates"]["highest"][:4], ["1-0", "3-0", "5-0", "7-0"])
         self.assertIn("scores.json, mean of 2 examples", shown["retrieval"]["origin"])
 
+    def test_layers_are_measured_and_tuned_goes_by_them(self):
+        quick = ["-m", NANO, "-o", self.profile, "--length", "128", "-t", "1"]
+        self.succeeds("calibrate", "labels", *quick, "--texts", "2")
+        page = self.succeeds("calibrate", "similarity", *quick, "--texts", "1", "--bits", "3")
+        self.assertEqual(page, self.succeeds("inspect", self.profile))
+        shown = self.json("inspect", self.profile)["sections"]
+        self.assertEqual(list(shown), ["bits", "channels", "similarity", "sensitivity"])
+        for head in shown["channels"]["labels"]:
+            self.assertAlmostEqual(sum(head), self.KV_HEADS, places=4)
+        bits = shown["bits"]["keys"] + shown["bits"]["values"]
+        self.assertLessEqual(sum(bits) / len(bits), 3)
+        self.assertEqual(shown["similarity"]["keys"][3][3], 1)
+        tuned = self.kept("--kv", "tuned(residual=32)", "--profile", self.profile)
+        # 3 bits with a scale and a minimum for 32 numbers are a quarter of 16 bits; the newest entries keep all.
+        self.assertLess(tuned["bytes"], 0.35 * self.kept()["bytes"])
+        self.refused("calibrate", "similarity", *quick, "--bits", "9", says="--bits must be 2 to 8")
+        self.refused("calibrate", "labels", "-m", NANO, "-o", self.profile, "--length", "100000",
+                     says="do not fit a context of")
+
     def test_recipes_use_the_profile(self):
         # Beside a copy of the model it is found by itself.
         model = self.file("model.gguf", NANO.read_bytes())
