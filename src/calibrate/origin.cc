@@ -1,6 +1,9 @@
 #include "calibrate/origin.h"
 
+#include <algorithm>
 #include <filesystem>
+
+#include "base/check.h"
 
 namespace pith {
 
@@ -10,9 +13,10 @@ std::string MeasuredOn(const Engine& engine) {
 }
 
 void SetOrigin(ProfileSections section, std::string origin, Profile* profile) {
-  for (size_t i = 0; i < kNumProfileSections; ++i) {
-    if (AllProfileSections()[i].bit == section) profile->origins[i] = std::move(origin);
-  }
+  const auto sections = AllProfileSections();
+  const auto found = std::ranges::find(sections, section, &ProfileSection::bit);
+  PITH_CHECK(found != sections.end());
+  profile->origins[static_cast<size_t>(found - sections.begin())] = std::move(origin);
 }
 
 FeedProgress Part(const FeedProgress& progress, size_t before, size_t total) {

@@ -38,7 +38,8 @@ struct Grid {
         cell_height(std::clamp(480.0 / rows, 12.0, 26.0)) {}
 
   double Left(uint32_t column) const {
-    return kLeftSpace + column * cell_width + (group > 1 ? column / group * kGroupGap : 0);
+    const uint32_t gaps = group > 1 ? column / group : 0;
+    return kLeftSpace + column * cell_width + gaps * kGroupGap;
   }
   double Top(uint32_t row) const { return row * cell_height; }
   double Width() const { return Left(columns - 1) + cell_width + 6; }
