@@ -143,7 +143,7 @@ TEST(CalibrateRetrieval, FewAnswers_SayWhatTheModelCouldNotDo) {
   const auto engine = MadeEngine(MakeHandMadeModel);
   const Haystack haystack = Haystack::Builtin();
   const auto refused = CalibrateRetrieval(
-      *engine, {engine->tokenizer(), *FindNeedleKind("plain"), haystack, 42, 900},
+      *engine, {engine->tokenizer(), *FindNeedleKind("plain"), haystack, 42, 620},
       RetrievalRule::kMass);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, ErrorKind::kInput);
