@@ -11,6 +11,21 @@
 
 namespace pith {
 
+void AddModelOption(CLI::App& command, std::string& model) {
+  command
+      .add_option("-m,--model", model,
+                  "GGUF model (default: $PITH_MODEL, else the bundled nano model)")
+      ->type_name("FILE");
+}
+
+void AddOutputOptions(CLI::App& command, int& threads, std::string& output, bool& json) {
+  command.add_option("-t,--threads", threads, "processor threads (default: all cores)")
+      ->type_name("N");
+  command.add_option("-o,--output", output, "profile to write (default: MODEL.profile.gguf)")
+      ->type_name("FILE");
+  command.add_flag("--json", json, "print one JSON object");
+}
+
 std::string ProfileToWrite(const std::string& output, const std::string& model_path) {
   return output.empty() ? ProfileBeside(model_path) : output;
 }

@@ -18,6 +18,10 @@ void AddCalibrateDuo(CLI::App& calibrate, Context& context);
 void AddCalibrateLabels(CLI::App& calibrate, Context& context);
 void AddCalibrateSimilarity(CLI::App& calibrate, Context& context);
 
+// Options of commands that measure a model: -m, and what stands last on their pages.
+void AddModelOption(CLI::App& command, std::string& model);
+void AddOutputOptions(CLI::App& command, int& threads, std::string& output, bool& json);
+
 // The profile that a command adds to: the file that -o names, else the one beside the model.
 std::string ProfileToWrite(const std::string& output, const std::string& model_path);
 

@@ -124,17 +124,9 @@ void AddCalibrateHeads(CLI::App& calibrate, Context& context) {
       "For razor, random tokens are read four times over, and a head counts by how much it looks "
       "at their earlier copies. The sections are added to the model's profile or replaced; others "
       "stay. Prints what the profile holds then.");
-  command
-      ->add_option("-m,--model", flags->model,
-                   "GGUF model (default: $PITH_MODEL, else the bundled nano model)")
-      ->type_name("FILE");
+  AddModelOption(*command, flags->model);
   AddWhat(*command, *flags);
-  command->add_option("-t,--threads", flags->threads, "processor threads (default: all cores)")
-      ->type_name("N");
-  command
-      ->add_option("-o,--output", flags->output, "profile to write (default: MODEL.profile.gguf)")
-      ->type_name("FILE");
-  command->add_flag("--json", flags->json, "print one JSON object");
+  AddOutputOptions(*command, flags->threads, flags->output, flags->json);
   command->footer(
       "Examples:\n"
       "  pith calibrate heads -m model.gguf --ctx 8192\n"

@@ -73,10 +73,7 @@ CLI::App* AddCommand(CLI::App& calibrate, Context& context, const std::string& n
                      const std::shared_ptr<TextFlags>& flags) {
   flags->texts = texts;
   CLI::App* command = calibrate.add_subcommand(name, description);
-  command
-      ->add_option("-m,--model", flags->model,
-                   "GGUF model (default: $PITH_MODEL, else the bundled nano model)")
-      ->type_name("FILE");
+  AddModelOption(*command, flags->model);
   command
       ->add_option("--texts", flags->texts, fmt::format("texts that are read (default: {})", texts))
       ->type_name("N");
@@ -84,12 +81,7 @@ CLI::App* AddCommand(CLI::App& calibrate, Context& context, const std::string& n
   command->add_option("--haystack", flags->haystack, "read these texts, not the built-in prose")
       ->type_name("FILE,...")
       ->delimiter(',');
-  command->add_option("-t,--threads", flags->threads, "processor threads (default: all cores)")
-      ->type_name("N");
-  command
-      ->add_option("-o,--output", flags->output, "profile to write (default: MODEL.profile.gguf)")
-      ->type_name("FILE");
-  command->add_flag("--json", flags->json, "print one JSON object");
+  AddOutputOptions(*command, flags->threads, flags->output, flags->json);
   command->callback([flags, measure, &context] {
     context.command = [flags, measure] { return Run(*flags, measure); };
   });
