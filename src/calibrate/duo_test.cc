@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "calibrate/import.h"
 #include "calibrate/test_duo_model.h"
+#include "make_model/hand_made.h"
 #include "make_model/make_model.h"
 
 namespace pith {
@@ -124,6 +125,39 @@ TEST(TrainGates, HeadThatTheAnswerNeeds_StaysOpenAndALocalOneCloses) {
     ASSERT_TRUE(trained) << trained.error().Message();
     EXPECT_GT(state.gates[finder], 0.9);
     EXPECT_LT(state.gates[1 - finder], 0.1);
+  }
+}
+
+// The model whose heads the other calibrations rank: of eight heads one alone needs the whole text.
+TEST(TrainGates, HandMadeHeads_TheOneThatFollowsARepeatedTextStaysOpenAndTheOthersClose) {
+  const DuoModel model(MakeHandMadeModel);
+  const auto texts = [](uint32_t step) -> Result<DuoText> {
+    constexpr int32_t kPeriod = 30;
+    Rng rng(step);
+    DuoText text;
+    text.tokens.push_back(HandMadeModel::kVocabulary - 3);  // BOS
+    for (int32_t i = 0; i < kPeriod; ++i) {
+      constexpr uint32_t kWords = HandMadeModel::kEndWord - HandMadeModel::kFirstWord;
+      text.tokens.push_back(HandMadeModel::kFirstWord + static_cast<int32_t>(rng.Below(kWords)));
+    }
+    for (int32_t i = 1; i <= kPeriod; ++i) {
+      text.answers.push_back(static_cast<int32_t>(text.tokens.size()));
+      text.tokens.push_back(text.tokens[static_cast<size_t>(i)]);
+    }
+    return text;
+  };
+  DuoStreams streams(*model, {4, 8}, 1);
+  DuoState state(model.num_gates());
+  const Status trained = TrainGates(streams, texts, 100, &state,
+                                    [](const DuoState&) -> Result<bool> { return true; });
+  ASSERT_TRUE(trained) << trained.error().Message();
+  constexpr size_t kFollows = HandMadeModel::kHeads + 2;  // head 1-2
+  for (size_t gate = 0; gate < state.gates.size(); ++gate) {
+    if (gate == kFollows) {
+      EXPECT_GT(state.gates[gate], 0.9);
+    } else {
+      EXPECT_LT(state.gates[gate], 0.1) << "gate " << gate;
+    }
   }
 }
 

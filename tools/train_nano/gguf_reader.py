@@ -22,16 +22,21 @@ class GgufReader:
             name = self.string()
             sizes = self.unpack(f"{self.unpack('I')[0]}Q")
             self._infos.append((name, sizes[::-1], *self.unpack("IQ")))
+        self._end = self.at
 
     def tensors(self):
         """Arrays of float32 by name."""
         import numpy as np  # here, so that the metadata is read without it
-        base = -(-self.at // _ALIGNMENT) * _ALIGNMENT
         arrays = {}
-        for name, sizes, kind, offset in self._infos:
-            flat = np.frombuffer(self.data, {0: np.float32, 1: np.float16}[kind], int(np.prod(sizes)), base + offset)
+        for name, sizes, kind, offset in self.places():
+            flat = np.frombuffer(self.data, {0: np.float32, 1: np.float16}[kind], int(np.prod(sizes)), offset)
             arrays[name] = flat.reshape(sizes).astype(np.float32)
         return arrays
+
+    def places(self):
+        """Name, sizes (slowest first), type and first byte in the file of each tensor."""
+        base = -(-self._end // _ALIGNMENT) * _ALIGNMENT
+        return [(name, sizes, kind, base + offset) for name, sizes, kind, offset in self._infos]
 
     def unpack(self, form):
         values = struct.unpack_from("<" + form, self.data, self.at)
