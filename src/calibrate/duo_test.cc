@@ -148,8 +148,8 @@ TEST(TrainGates, HandMadeHeads_TheOneThatFollowsARepeatedTextStaysOpenAndTheOthe
   };
   DuoStreams streams(*model, {4, 8}, 1);
   DuoState state(model.num_gates());
-  const Status trained = TrainGates(streams, texts, 100, &state,
-                                    [](const DuoState&) -> Result<bool> { return true; });
+  const Status trained =
+      TrainGates(streams, texts, 100, &state, [](const DuoState&) -> Result<bool> { return true; });
   ASSERT_TRUE(trained) << trained.error().Message();
   constexpr size_t kFollows = HandMadeModel::kHeads + 2;  // head 1-2
   for (size_t gate = 0; gate < state.gates.size(); ++gate) {

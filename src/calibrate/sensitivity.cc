@@ -3,36 +3,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 #include "calibrate/origin.h"
 #include "codec/kivi.h"
 #include "engine/sealing.h"
+#include "eval/metric/divergence.h"
 
 namespace pith {
 namespace {
 
 constexpr uint32_t kGroup = 32, kResidual = 32;
+static_assert(kLeastSensitivityLength > kGroup + kResidual);
 constexpr size_t kScoredShare = 8;  // of a text, one part of so many
 constexpr size_t kLevels = kSensitivityBits.size();
-
-// The sum of p ln(p / q) for p and q, the distributions that the logits stand for.
-double Divergence(std::span<const float> p_logits, std::span<const float> q_logits) {
-  const auto log_sum = [](std::span<const float> logits) {
-    const double highest = std::ranges::max(logits);
-    double sum = 0;
-    for (const float x : logits) sum += std::exp(double{x} - highest);
-    return highest + std::log(sum);
-  };
-  const double p_sum = log_sum(p_logits), q_sum = log_sum(q_logits);
-  double divergence = 0;
-  for (size_t i = 0; i < p_logits.size(); ++i) {
-    const double log_p = double{p_logits[i]} - p_sum, log_q = double{q_logits[i]} - q_sum;
-    divergence += std::exp(log_p) * (log_p - log_q);
-  }
-  return std::max(0.0, divergence);
-}
 
 // The same entries in a cache of other forms; all in the tail.
 Result<SequenceCache> Copied(PagePool* pool, const CacheSpec& spec, const SequenceCache& from) {
@@ -115,11 +99,8 @@ Result<Sensitivity> MeasureSensitivity(Engine& engine,
   for (auto& sum : sums) sum.resize(layers * kLevels);
   size_t done = 0, scored = 0;
   for (const std::vector<int32_t>& piece : pieces) {
+    PITH_CHECK(piece.size() >= kLeastSensitivityLength);
     Probe probe(engine, piece);
-    if (probe.Scored().empty() || piece.size() <= 2 * kResidual) {
-      return InputError(fmt::format("texts of {} tokens are too short", piece.size()), "--length",
-                        fmt::format("Give longer ones than {}.", 2 * kResidual));
-    }
     PITH_TRY(probe.Prepare());
     scored += probe.Scored().size();
     for (const Side side : {Side::kKeys, Side::kValues}) {

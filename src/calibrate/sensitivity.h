@@ -2,7 +2,6 @@
 // give to which layer (in the place of KVTuner's search, arXiv 2502.04420).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,13 +11,14 @@
 
 namespace pith {
 
-inline constexpr std::array<uint32_t, 3> kSensitivityBits = {8, 4, 2};
+// Of a text: shorter ones have nothing to store in few bits, or nothing to score.
+inline constexpr uint32_t kLeastSensitivityLength = 65;
 
 // For every layer and every one of kSensitivityBits: the Kullback-Leibler divergence of the
 // next-token distributions, in nats, from those with an exact cache, when this side of this layer
 // alone is stored in that many bits (KIVI's forms, groups of 32, all but the newest 32 entries).
 // Texts are read up to their last eighth with an exact cache; the mean is over the tokens of that
-// eighth.
+// eighth. Pieces have kLeastSensitivityLength tokens or more.
 struct Sensitivity {
   std::vector<float> keys, values;  // [layer][kSensitivityBits]
 };

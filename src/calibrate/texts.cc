@@ -5,6 +5,11 @@
 #include "calibrate/origin.h"
 
 namespace pith {
+namespace {
+
+constexpr uint64_t kMostTokens = uint64_t{1} << 28;  // a gigabyte of them
+
+}  // namespace
 
 Result<std::vector<std::vector<int32_t>>> TextPieces(const Engine& engine,
                                                      const TextRequest& request) {
@@ -12,6 +17,11 @@ Result<std::vector<std::vector<int32_t>>> TextPieces(const Engine& engine,
     return InputError(fmt::format("texts of {} tokens do not fit a context of {}", request.length,
                                   engine.options().context),
                       "--length", "Give shorter ones.");
+  }
+  if (uint64_t{request.count} * request.length > kMostTokens) {
+    return InputError(fmt::format("{} texts of {} tokens are more than {} tokens", request.count,
+                                  request.length, kMostTokens),
+                      "--texts", "Give fewer or shorter ones.");
   }
   const Tokenizer& tokenizer = engine.tokenizer();
   const size_t first = tokenizer.bos() >= 0 ? 1 : 0;

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/terminal.h"
+#include "engine/profile.h"
 #include "eval/speed_json.h"
 #include "recipe/budget.h"
 
@@ -16,7 +17,7 @@ namespace pith {
 namespace {
 
 struct BenchFlags {
-  std::string model, versus, memory_child;
+  std::string model, profile, versus, memory_child;
   std::vector<std::string> recipes{"full"}, budgets;
   std::vector<uint32_t> contexts;
   std::vector<int> threads;
@@ -41,6 +42,10 @@ Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
   PITH_ASSIGN(options.recipes, PlanTexts(flags.recipes, flags.budgets));
   for (const PlannedRun& kv : options.recipes) PITH_TRY(CheckCanMeasure(kv));
   PITH_ASSIGN(options.model_path, ResolveModel(flags.model));
+  for (const PlannedRun& kv : options.recipes) {
+    PITH_TRY(CheckProfileFor(kv.plan, flags.profile, options.model_path));
+  }
+  options.profile_path = flags.profile;
   const bool all = !flags.prefill && !flags.decode && !flags.memory;
   options.prefill = all || flags.prefill;
   options.decode = all || flags.decode;
@@ -71,6 +76,7 @@ Status RunMemoryChild(const BenchFlags& flags) {
   MemoryTask task;
   task.engine = MemoryEngineOf(flags.memory_child);
   task.model_path = options.model_path;
+  task.profile_path = options.profile_path;
   task.recipe = options.recipes.at(0);
   task.context = options.contexts.at(0);
   task.threads = options.threads.at(0);
@@ -96,6 +102,7 @@ std::vector<std::string> MemoryArguments(const SpeedOptions& options, const Plan
                                  std::to_string(options.threads.back()),
                                  "--chunk",
                                  std::to_string(options.chunk)};
+  if (!options.profile_path.empty()) words.insert(words.end(), {"--profile", options.profile_path});
   if (recipe.budget) words.insert(words.end(), {"--kv-budget", recipe.budget->text});
   return words;
 }
@@ -268,6 +275,8 @@ void AddBench(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   add(what, "--kv-budget", flags->budgets, "B", "budget of the recipes; may be repeated")
       ->allow_extra_args(false);
+  add(what, "--profile", flags->profile, "FILE",
+      "what is known about the model's heads (default: MODEL.profile.gguf, if it is there)");
   add(what, "--vs", flags->versus, "PEER", "measure a peer too: llama")
       ->check(CLI::IsMember({"llama"}));
   const auto add_flag = [&](const char* group, const char* name, bool& value, const char* text) {

@@ -17,6 +17,7 @@ struct TextFlags {
   std::string model, output;
   std::vector<std::string> haystack;
   uint32_t texts = 0, length = 512;
+  uint32_t least_length = 2;
   double bits = 4;
   int threads = 0;
   bool json = false;
@@ -46,7 +47,7 @@ Result<Profile> MeasureLayers(const TextFlags& flags, Engine& engine, const Text
 
 Status Run(const TextFlags& flags, Measure measure) {
   PITH_TRY(CheckRange("--texts", flags.texts, 1, 1 << 20));
-  PITH_TRY(CheckRange("--length", flags.length, 2, 1 << 24));
+  PITH_TRY(CheckRange("--length", flags.length, flags.least_length, 1 << 24));
   PITH_TRY(CheckRange("--threads", flags.threads, 0, 512));
   if (!(flags.bits >= 2 && flags.bits <= 8)) {
     return InputError(fmt::format("--bits must be 2 to 8, not {}", flags.bits), "command line");
@@ -104,6 +105,7 @@ void AddCalibrateLabels(CLI::App& calibrate, Context& context) {
 
 void AddCalibrateSimilarity(CLI::App& calibrate, Context& context) {
   const auto flags = std::make_shared<TextFlags>();
+  flags->least_length = kLeastSensitivityLength;
   CLI::App* command = AddCommand(
       calibrate, context, "similarity",
       "Measures how alike the layers are, and what few bits cost in each.\n\n"

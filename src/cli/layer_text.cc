@@ -11,7 +11,6 @@ namespace pith {
 namespace {
 
 constexpr size_t kShownPairs = 3;
-constexpr uint32_t kLevels[] = {8, 4, 2};  // bits
 
 std::string Line(std::string_view name, const std::string& text) {
   return fmt::format("{:<15} {}\n", name, text);
@@ -71,16 +70,16 @@ std::string PairsText(const std::vector<float>& cosines, uint32_t layers) {
 
 std::string SensitivityText(const std::vector<float>& costs) {
   std::string text;
-  for (size_t level = 0; level < std::size(kLevels); ++level) {
+  for (size_t level = 0; level < kSensitivityBits.size(); ++level) {
     float least = costs[level], most = least;
     size_t worst = 0;
-    for (size_t at = level; at < costs.size(); at += std::size(kLevels)) {
+    for (size_t at = level; at < costs.size(); at += kSensitivityBits.size()) {
       least = std::min(least, costs[at]);
-      if (costs[at] > most) worst = at / std::size(kLevels);
+      if (costs[at] > most) worst = at / kSensitivityBits.size();
       most = std::max(most, costs[at]);
     }
     text += fmt::format("{}{} bits {:.2g} to {:.2g} (layer {})", text.empty() ? "" : "; ",
-                        kLevels[level], least, most, worst);
+                        kSensitivityBits[level], least, most, worst);
   }
   return text;
 }

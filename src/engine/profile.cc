@@ -35,7 +35,7 @@ enum class Columns : uint8_t {
   kOne,       // a number of bits
   kChannels,  // [kv_head][channel], of as many channels as the file says
   kLayers,
-  kLevels,  // 8, 4 and 2 bits
+  kLevels,  // kSensitivityBits
 };
 struct Table {
   std::string_view name;
@@ -74,7 +74,7 @@ uint32_t NumColumns(const Table& table, const HeadProfile& heads) {
     case Columns::kLayers:
       return heads.num_layers;
     case Columns::kLevels:
-      return 3;
+      return kSensitivityBits.size();
     case Columns::kChannels:
       break;
   }

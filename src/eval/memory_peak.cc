@@ -72,6 +72,7 @@ Result<MemoryPeak> ExercisePith(const MemoryTask& task) {
   options.context = task.context + kDecodeTokens;
   options.num_threads = task.threads;
   options.chunk = task.chunk;
+  options.profile_path = task.profile_path;
   options.key_form = task.recipe.plan.storage.key_tail;
   options.value_form = task.recipe.plan.storage.value_tail;
   PITH_ASSIGN(const std::unique_ptr<Engine> engine, Engine::Create(options));

@@ -27,7 +27,7 @@ struct MemoryPeak {
 
 struct MemoryTask {
   MemoryEngine engine = MemoryEngine::kPith;
-  std::string model_path;
+  std::string model_path, profile_path;
   PlannedRun recipe;
   uint32_t context = 0;
   int threads = 1;

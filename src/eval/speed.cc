@@ -187,6 +187,7 @@ Status FillDefaults(SpeedOptions* options, const ModelShape& shape) {
 EngineOptions EngineOptionsFor(const SpeedOptions& options, int threads, const Plan& plan) {
   EngineOptions engine;
   engine.model_path = options.model_path;
+  engine.profile_path = options.profile_path;
   engine.context = options.contexts.back() + options.decode_tokens;
   engine.num_threads = threads;
   engine.chunk = options.chunk;

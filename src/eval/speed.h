@@ -23,6 +23,7 @@ Status CheckCanMeasure(const PlannedRun& kv);
 
 struct SpeedOptions {
   std::string model_path;
+  std::string profile_path;         // empty: the one beside the model, if there is one
   std::vector<uint32_t> contexts;   // tokens; empty: those of 128, 1024, 4096, 16384 that fit what
                                     // the model was trained for
   std::vector<int> threads;         // empty: all cores

@@ -1,6 +1,7 @@
 // What calibration knows about a model's heads and layers: the tables that some recipes go by.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -16,6 +17,9 @@ inline constexpr ProfileSections kProfileChannels = 16;     // Double Sparsity, 
 inline constexpr ProfileSections kProfileSimilarity = 32;   // MiniCache
 inline constexpr ProfileSections kProfileSensitivity = 64;  // what bits by layer are chosen by
 
+// The numbers of bits whose costs kProfileSensitivity knows, one column each.
+inline constexpr std::array<uint32_t, 3> kSensitivityBits = {8, 4, 2};
+
 // Sections that a profile lacks are empty.
 struct HeadProfile {
   uint32_t num_layers = 0, num_query_heads = 0, num_kv_heads = 0;
@@ -28,7 +32,7 @@ struct HeadProfile {
   std::vector<float> labels, energies;
   // [layer][layer] mean cosine of what two layers hold, -1 to 1
   std::vector<float> key_similarity, value_similarity;
-  // [layer][8, 4, 2 bits] divergence when this side of this layer alone is stored so, 0 or more
+  // [layer][kSensitivityBits] divergence when this side of this layer alone is stored so, 0 or more
   std::vector<float> key_sensitivity, value_sensitivity;
 
   ProfileSections sections() const {

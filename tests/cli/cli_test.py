@@ -664,6 +664,10 @@ class Profiles(Case):
         self.refused("calibrate", "similarity", *quick, "--bits", "9", says="--bits must be 2 to 8")
         self.refused("calibrate", "labels", "-m", NANO, "-o", self.profile, "--length", "100000",
                      says="do not fit a context of")
+        self.refused("calibrate", "labels", "-m", NANO, "-o", self.profile, "--texts", "1000000",
+                     says="more than 268435456 tokens")
+        self.refused("calibrate", "similarity", "-m", NANO, "-o", self.profile, "--length", "64",
+                     says="--length is 64, outside 65")
 
     def test_recipes_use_the_profile(self):
         # Beside a copy of the model it is found by itself.
@@ -680,6 +684,9 @@ class Profiles(Case):
         self.succeeds("calibrate", "import", "-m", model, "--heads", self.scores, "-o", self.profile)
         tight = self.kept("--kv", "headkv", "--kv-budget", "60", "--profile", self.profile)
         self.assertEqual(tight["entries"], 16 * (60 + 1))  # the second token was fed after the prompt
+        bench = self.json("bench", "-m", NANO, "--ctx", "512", "-t", "1", "-n", "1", "--repeats", "1", "--decode", "--memory",
+                          "--kv", "headkv", "--kv-budget", "60", "--profile", self.profile)
+        self.assertLess(bench["runs"][0]["points"][0]["cache"]["entries"], 16 * 80)
 
     def test_what_is_missing_is_named_before_the_model_is_loaded(self):
         for recipe, how in (("headkv", "heads"), ("duo", "import"), ("razor", "heads")):
@@ -687,6 +694,8 @@ class Profiles(Case):
             for command in (["run", "-p", "x"], ["chat", "--raw"], ["eval", "--suite", "niah"]):
                 self.refused(*command, "-m", "/no/such/model.gguf", "--kv", recipe, *budget,
                              says=f"no profile .*pith calibrate {how} -m /no/such/model.gguf")
+        self.refused("bench", "-m", "/no/such/model.gguf", "--kv", "headkv", "--kv-budget", "50",
+                     says="no profile .*pith calibrate heads -m /no/such/model.gguf")
         self.succeeds("calibrate", "import", "-m", NANO, "--heads", self.scores, "-o", self.profile)
         self.refused("run", "-m", NANO, "-p", "x", "--kv", "duo", "--profile", self.profile, says='no section "gates"')
         self.refused("run", "-m", NANO, "-p", "x", "--kv", "razor", "--profile", self.profile, says='no section "echo"')

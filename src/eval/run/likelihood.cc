@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
+#include "eval/metric/divergence.h"
 
 namespace pith {
 namespace {
@@ -29,16 +29,6 @@ size_t TopToken(std::span<const float> values) {  // the lower one of equals
   return static_cast<size_t>(std::ranges::max_element(values) - values.begin());
 }
 
-// sum p ln(p / q) of the reference p against q; never below zero but for rounding, which is cut.
-double Divergence(std::span<const float> reference, std::span<const float> other) {
-  double sum = 0;
-  for (size_t i = 0; i < reference.size(); ++i) {
-    const double p = reference[i];
-    sum += std::exp(p) * (p - other[i]);
-  }
-  return std::max(0.0, sum);
-}
-
 std::vector<double> MeansOfParts(std::span<const double> values) {
   const size_t parts = std::min(kMaxParts, values.size());
   std::vector<double> means;
@@ -52,10 +42,7 @@ std::vector<double> MeansOfParts(std::span<const double> values) {
 }  // namespace
 
 void LogSoftmax(std::span<const float> logits, std::span<float> out) {
-  const double top = *std::ranges::max_element(logits);
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - top);
-  const double shift = top + std::log(sum);
+  const double shift = LogSum(logits);
   for (size_t i = 0; i < logits.size(); ++i) out[i] = static_cast<float>(logits[i] - shift);
 }
 
