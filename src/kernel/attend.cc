@@ -1,4 +1,5 @@
-// Work items of attention, once per SIMD target.
+// Work items of attention that read ranges of entries, once per SIMD target, and what draws items
+// of any kind.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernel/attend.cc"
 #include <hwy/foreach_target.h>
@@ -11,15 +12,8 @@ HWY_BEFORE_NAMESPACE();
 namespace pith {
 namespace HWY_NAMESPACE {
 
-void RunItems(const AttendCall& call, int thread) {
-  const AttendPlan& plan = *call.plan;
-  auto* area = reinterpret_cast<float*>(plan.ThreadArea(call.scratch, thread));
-  const auto items = plan.items();
-  while (true) {
-    const uint32_t i = call.next_item->fetch_add(1, std::memory_order_relaxed);
-    if (i >= items.size()) return;
-    ItemRun(call, items[i], area).Run();
-  }
+void ReadRange(const AttendCall& call, const AttendPlan::Item& item, float* area) {
+  RangeItem(call, item, area).Run();
 }
 
 int64_t Target() { return HWY_TARGET; }
@@ -30,15 +24,27 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "base/check.h"
+#include "kernel/attend_items.h"
 
 namespace pith {
 
-HWY_EXPORT(RunItems);
+HWY_EXPORT(ReadRange);
 HWY_EXPORT(Target);
 
 void AttendPartial(const AttendCall& call, int thread, int num_threads) {
-  PITH_CHECK(thread >= 0 && thread < num_threads && num_threads <= call.plan->num_threads());
-  HWY_DYNAMIC_DISPATCH(RunItems)(call, thread);
+  const AttendPlan& plan = *call.plan;
+  PITH_CHECK(thread >= 0 && thread < num_threads && num_threads <= plan.num_threads());
+  auto* const area = reinterpret_cast<float*>(plan.ThreadArea(call.scratch, thread));
+  const auto items = plan.items();
+  while (true) {
+    const uint32_t i = call.next_item->fetch_add(1, std::memory_order_relaxed);
+    if (i >= items.size()) return;
+    if (items[i].runs.empty()) {
+      HWY_DYNAMIC_DISPATCH(ReadRange)(call, items[i], area);
+    } else {
+      RunGatherItem(call, items[i], area);
+    }
+  }
 }
 
 int64_t AttendTarget() { return HWY_DYNAMIC_DISPATCH(Target)(); }

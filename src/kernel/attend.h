@@ -12,6 +12,10 @@
 // A head may have one *extra* entry besides its pages, which stands for several (RazorAttention,
 // arXiv 2407.15891). It is a partial result of its own, so that its head always takes phase 2.
 //
+// A sequence may be read in part: of each KV head, the entries of *runs* alone. What is not
+// selected has no weight, and nothing of it but keys in the same block of eight is read where the
+// form allows it. Selecting every entry of every head gives the same bits as naming no runs.
+//
 // A *line* is one row under one query head: the lines of a sequence and KV head are [row][query
 // head of the group].
 #pragma once
@@ -45,19 +49,36 @@ struct AttendExtra {
   const float* value = nullptr;  // [value_dim]
 };
 
+// The entries [first, first + count) of a head, in the order of its lists.
+struct EntryRun {
+  uint64_t first = 0;
+  uint32_t count = 0;  // > 0
+};
+
 // The rows of one sequence in this step, and what they look at.
 struct AttendSequence {
   uint32_t first_row = 0;               // in q and out
   std::span<const int32_t> positions;   // [num_rows]
   std::span<const HeadView> heads;      // [num_kv_heads], entries of this step included
   std::span<const AttendExtra> extras;  // [num_kv_heads], or empty: no head has one
+  // [num_kv_heads] ascending and disjoint runs, for all rows alike; or empty: all entries are read.
+  // A head without runs is not read.
+  std::span<const std::span<const EntryRun>> runs;
 };
 
 // How one step's attention is cut into work items. Made before the graph runs; the hot path
-// allocates nothing.
+// allocates nothing. It keeps pointers to the runs it was cut for.
 class AttendPlan {
  public:
   AttendPlan(const AttendShape& shape, std::span<const AttendSequence> sequences, int num_threads);
+
+  // Makes room, scratch included, for cutting again with any runs over the entries that these
+  // sequences have now. Allocates: before the graph runs.
+  void ReserveRuns(std::span<const AttendSequence> sequences);
+  // Cuts again for the same sequences, whose runs alone have changed. By one thread, while no other
+  // uses the plan, before AttendPartial; needs ReserveRuns() and then allocates nothing. Takes time
+  // in the number of runs.
+  void Recut(std::span<const AttendSequence> sequences);
 
   // Bytes of scratch that AttendPartial and AttendMerge share; 64-byte aligned. Does not grow with
   // the entries: the number of partial results per sequence is bounded too.
@@ -69,7 +90,10 @@ class AttendPlan {
   struct Item {
     uint32_t sequence, kv_head;
     uint32_t first_line, num_lines;  // of the sequence and KV head
+    // Without runs, a range of the head's entries; else the selected ones from first_entry on,
+    // which lies in the first of the runs.
     uint64_t first_entry, num_entries;
+    std::span<const EntryRun> runs;
     size_t partial;  // the item's first partial row, or kNoPartial: the item writes to out itself
   };
   // Lines whose entries were split over items or that have an extra entry: line i's parts are the
@@ -99,14 +123,18 @@ class AttendPlan {
   }
 
  private:
-  void AddHead(std::span<const AttendSequence> sequences, uint32_t sequence, uint32_t kv_head,
-               uint64_t split_entries);
+  struct Cut;
+  void CutAll(std::span<const AttendSequence> sequences);
+  void AddHead(const AttendSequence& sequence, const Cut& cut, uint32_t kv_head);
+  void SetPartialRoom(size_t num_partials);
 
   AttendShape shape_;
   int num_threads_ = 0;
   std::vector<Item> items_;
   std::vector<Merge> merges_;
+  std::vector<uint64_t> selected_;  // [num_kv_heads] of the sequence that is being cut
   size_t num_partials_ = 0;
+  size_t partial_room_ = 0;
   size_t thread_bytes_ = 0;
   size_t partial_stride_ = 0;
   size_t scratch_bytes_ = 0;

@@ -1,7 +1,8 @@
 // Attention against ggml, on the same numbers, in the same thread pool,
 // alternating; medians.
 //
-//   pith_kernel_bench [decode|prefill|ragged] [--form NAME] [--threads N] [--dim N] [--context N]
+//   pith_kernel_bench [decode|prefill|ragged|runs]
+//                     [--form NAME] [--threads N] [--dim N] [--context N]
 //
 // Both sides are timed as one ggml graph, ours with the two custom operations
 // that the engine uses. ggml's K and V lie as llama.cpp keeps them: [entry][KV
@@ -30,6 +31,7 @@
 #include "kernel/attend.h"
 #include "kernel/ragged_bench.h"
 #include "kernel/ref/page_builder.h"
+#include "kernel/runs_bench.h"
 
 namespace pith {
 namespace {
@@ -366,7 +368,7 @@ int Main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     const auto number = [&] { return static_cast<uint32_t>(std::stoul(argv[++i])); };
-    if (arg == "decode" || arg == "prefill" || arg == "ragged") {
+    if (arg == "decode" || arg == "prefill" || arg == "ragged" || arg == "runs") {
       filter.regime = arg;
     } else if (i + 1 < argc && arg == "--form") {
       filter.form = argv[++i];
@@ -378,7 +380,7 @@ int Main(int argc, char** argv) {
       filter.context = number();
     } else {
       fmt::print(stderr,
-                 "usage: {} [decode|prefill|ragged] [--form NAME] [--threads N] [--dim N] "
+                 "usage: {} [decode|prefill|ragged|runs] [--form NAME] [--threads N] [--dim N] "
                  "[--context N]\n",
                  argv[0]);
       return 2;
@@ -411,6 +413,9 @@ int Main(int argc, char** argv) {
       if (filter.Takes("ragged", 1, dim, context)) {
         ReportRagged(kQueryHeads, kKvHeads, dim, context);
       }
+    }
+    for (const uint32_t context : {32768u, 131072u}) {
+      if (filter.Takes("runs", 1, dim, context)) ReportRuns(kQueryHeads, kKvHeads, dim, context);
     }
   }
   return 0;

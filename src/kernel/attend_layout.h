@@ -11,10 +11,11 @@ namespace pith {
 inline constexpr uint32_t kMaxDim = 256;
 inline constexpr uint32_t kTileLines =
     96;  // lines of a work item: a decoded tile serves all of them
-inline constexpr uint32_t kDirectLines = 12;   // up to here pages are read straight from their form
-inline constexpr uint32_t kTileEntries = 128;  // entries of a tile, edges of blocks included
-inline constexpr uint32_t kSubLines = 6;       // lines that share registers
-inline constexpr uint32_t kValueColumns = 16;  // channels per column of a decoded value tile
+inline constexpr uint32_t kDirectLines = 12;  // up to here pages are read straight from their form
+inline constexpr uint32_t kRunLines = kDirectLines;  // lines of a work item that reads runs
+inline constexpr uint32_t kTileEntries = 128;        // entries of a tile, edges of blocks included
+inline constexpr uint32_t kSubLines = 6;             // lines that share registers
+inline constexpr uint32_t kValueColumns = 16;        // channels per column of a decoded value tile
 inline constexpr uint32_t kMaxKeyGroups = kMaxDim / 32;  // of a key's channels, each with a scale
 // Entries of whole blocks of values that a tile may touch.
 inline constexpr uint32_t kWeightEntries = kTileEntries + 2 * kBlockEntries;

@@ -1,4 +1,5 @@
-// One work item: a tile of lines against a range of entries. Include after hwy/foreach_target.h.
+// A work item that reads a range of entries: a tile of lines against all of them. Include after
+// hwy/foreach_target.h.
 
 #if defined(PITH_KERNEL_ITEM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PITH_KERNEL_ITEM_INL_H_
@@ -12,15 +13,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
-#include <optional>
 #include <span>
 
 #include "base/check.h"
 #include "kernel/attend.h"
 #include "kernel/attend_layout.h"
+#include "kernel/item_lines-inl.h"
 #include "kernel/packed_lines-inl.h"
-#include "kernel/rotate-inl.h"
 #include "kernel/tile-inl.h"
 #include "simd/types.h"
 
@@ -28,24 +27,11 @@ HWY_BEFORE_NAMESPACE();
 namespace pith {
 namespace HWY_NAMESPACE {
 
-class ItemRun {
+class RangeItem : ItemLines {
  public:
-  ItemRun(const AttendCall& call, const AttendPlan::Item& item, float* area)
-      : call_(call),
-        shape_(call.plan->shape()),
-        item_(item),
-        sequence_(call.sequences[item.sequence]),
-        layout_(shape_.key_dim, shape_.value_dim),
-        queries_(area + layout_.queries),
-        outputs_(area + layout_.outputs),
-        scores_(area + layout_.scores),
-        sums_(area + layout_.sums),
-        maxima_(area + layout_.maxima),
-        factors_(area + layout_.factors),
-        keys_(area + layout_.keys),
-        values_(area + layout_.values),
+  RangeItem(const AttendCall& call, const AttendPlan::Item& item, float* area)
+      : ItemLines(call, item, area),
         ranges_(reinterpret_cast<SlotRange*>(area + layout_.ranges)),
-        num_subs_((item.num_lines + kSubLines - 1) / kSubLines),
         packed_(area + layout_.packed, shape_.key_dim) {}
 
   void Run() {
@@ -64,74 +50,10 @@ class ItemRun {
   }
 
  private:
-  // Lines are spread evenly over sub-tiles: 8 lines are 4 + 4, not 6 + 2.
-  uint32_t SubBegin(uint32_t sub) const { return sub * item_.num_lines / num_subs_; }
-  uint32_t SubLines(uint32_t sub) const { return SubBegin(sub + 1) - SubBegin(sub); }
-  uint32_t Row(uint32_t line) const { return (item_.first_line + line) / shape_.group(); }
-  uint32_t Head(uint32_t line) const {
-    return item_.kv_head * shape_.group() + (item_.first_line + line) % shape_.group();
-  }
-
-  void Begin() {
-    std::fill_n(outputs_, item_.num_lines * layout_.output_stride, 0.0f);
-    std::fill_n(sums_, size_t{item_.num_lines} * 8, 0.0f);
-    std::fill_n(maxima_, item_.num_lines, -std::numeric_limits<float>::max());
-    oldest_row_ = std::numeric_limits<int64_t>::max();
-    newest_row_ = std::numeric_limits<int64_t>::min();
-    for (uint32_t row = Row(0); row <= Row(item_.num_lines - 1); ++row) {
-      oldest_row_ = std::min<int64_t>(oldest_row_, sequence_.positions[row]);
-      newest_row_ = std::max<int64_t>(newest_row_, sequence_.positions[row]);
-    }
-  }
-
-  // Scaled, and rotated where the keys are. Read anew when pages of keys begin to differ in that,
-  // which is seldom: sealed entries may be rotated, the tail behind them is not.
-  void LoadQueries(bool rotated) {
-    if (queries_rotated_ == rotated) return;
-    queries_rotated_ = rotated;
-    packed_.ForgetQueries();
-    // Weights are powers of two: the base change is part of the scale.
-    constexpr float kLog2E = 1.44269504f;
-    const float scale = shape_.scale * kLog2E;
-    float query[kMaxDim];
-    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-      const uint32_t lines = SubLines(sub);
-      float* packed = queries_ + size_t{SubBegin(sub)} * shape_.key_dim;
-      for (uint32_t i = 0; i < lines; ++i) {
-        const uint32_t line = SubBegin(sub) + i;
-        const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
-                         size_t{Head(line)} * shape_.key_dim;
-        for (uint32_t c = 0; c < shape_.key_dim; ++c) query[c] = q[c] * scale;
-        if (rotated) Rotate(query, shape_.key_dim);
-        for (uint32_t c = 0; c < shape_.key_dim; ++c) packed[size_t{c} * lines + i] = query[c];
-        if (Direct()) CopyQuery(line, query);
-      }
-    }
-  }
-
   void CopyQuery(uint32_t line, const float* query) {
     float* const to = packed_.query(line);
     std::copy_n(query, shape_.key_dim, to);
     std::fill(to + shape_.key_dim, to + RoundUp(shape_.key_dim, kCellChannels), 0.0f);
-  }
-
-  // Turns what was added up so far to where the values are. Rotation is linear, so that later
-  // factors of the online softmax apply to it as to everything else.
-  void TurnOutputs(bool rotated) {
-    if (outputs_rotated_ == rotated) return;
-    if (outputs_rotated_.has_value()) {
-      for (uint32_t l = 0; l < item_.num_lines; ++l) {
-        Rotate(outputs_ + l * layout_.output_stride, shape_.value_dim);
-      }
-    }
-    outputs_rotated_ = rotated;
-  }
-
-  // Whether every line sees every entry of the tile.
-  bool AllSee(const Tile& tile) const {
-    const int64_t first = tile.key_page->Position(tile.key_first);
-    const int64_t last = tile.key_page->Position(tile.key_first + tile.count - 1);
-    return last <= oldest_row_ && (shape_.window == 0 || first > newest_row_ - shape_.window);
   }
 
   SlotRange SeeAll(SlotRange slots) {
@@ -198,7 +120,10 @@ class ItemRun {
   bool Direct() const { return item_.num_lines <= kDirectLines; }
 
   void ScoreTile(const Tile& tile, SlotRange slots) {
-    LoadQueries(tile.key_page->rotated);
+    LoadQueries(tile.key_page->rotated, [this](uint32_t line, const float* query) {
+      packed_.ForgetQueries();
+      if (Direct()) CopyQuery(line, query);
+    });
     if (tile.key_page->form->packing != nullptr) return ScorePackedKeys(tile, slots);
     switch (tile.key_page->form->id) {
       case FormId::kF32:
@@ -351,47 +276,10 @@ class ItemRun {
     }
   }
 
-  void Finish() {
-    TurnOutputs(false);
-    for (uint32_t l = 0; l < item_.num_lines; ++l) {
-      const float* output = outputs_ + l * layout_.output_stride;
-      const float sum = SumLanes(LoadOctet(sums_ + size_t{l} * 8));
-      if (item_.partial != AttendPlan::kNoPartial) {
-        float* part = call_.plan->Partial(call_.scratch, item_.partial + l);
-        std::copy_n(output, shape_.value_dim, part);
-        part[shape_.value_dim] = maxima_[l];
-        part[shape_.value_dim + 1] = sum;
-        continue;
-      }
-      float* out = call_.out + (size_t{sequence_.first_row} + Row(l)) * call_.out_row_stride +
-                   size_t{Head(l)} * shape_.value_dim;
-      const float divisor = sum == 0.0f ? 1.0f : sum;  // nothing seen: the output is zero already
-      for (uint32_t c = 0; c < shape_.value_dim; ++c) out[c] = output[c] / divisor;
-    }
-  }
-
-  const AttendCall& call_;
-  const AttendShape& shape_;
-  const AttendPlan::Item& item_;
-  const AttendSequence& sequence_;
-  const ThreadLayout layout_;
-  float* const queries_;
-  float* const outputs_;
-  float* const scores_;
-  float* const sums_;
-  float* const maxima_;
-  float* const factors_;
-  float* const keys_;
-  float* const values_;
   SlotRange* const ranges_;  // [line]
   SlotRange sub_ranges_[kTileLines / kSubLines];
-  const uint32_t num_subs_;
   uint32_t first_slot_ = 0;  // of the pages that are worked on, see ExtendTile()
   PackedLines packed_;
-  // Nothing before the first page.
-  std::optional<bool> queries_rotated_, outputs_rotated_;
-  int64_t oldest_row_ = 0;  // positions
-  int64_t newest_row_ = 0;
 };
 
 }  // namespace HWY_NAMESPACE

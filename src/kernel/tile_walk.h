@@ -1,12 +1,15 @@
-// A head's entries as tiles: runs in which neither a page of keys nor one of values ends.
+// A head's entries as tiles: stretches in which neither a page of keys nor one of values ends, nor
+// a run of selected entries.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 
 #include "base/check.h"
 #include "cache/view.h"
+#include "kernel/attend.h"
 #include "kernel/attend_layout.h"
 
 namespace pith {
@@ -28,21 +31,35 @@ struct Tile {
 class TileWalk {
  public:
   TileWalk(const HeadView& head, uint64_t first_entry, uint64_t num_entries)
-      : keys_(head.keys, first_entry), values_(head.values, first_entry), left_(num_entries) {}
+      : keys_(head.keys, first_entry),
+        values_(head.values, first_entry),
+        left_(num_entries),
+        run_left_(num_entries) {}
+  // `num_entries` selected ones from first_entry on, which lies in the first run.
+  TileWalk(const HeadView& head, std::span<const EntryRun> runs, uint64_t first_entry,
+           uint64_t num_entries)
+      : keys_(head.keys, first_entry),
+        values_(head.values, first_entry),
+        left_(num_entries),
+        run_left_(runs[0].first + runs[0].count - first_entry),
+        run_(runs.data()) {}
 
   // False at the end.
   bool Next(Tile* tile) {
     if (left_ == 0) return false;
+    if (run_left_ == 0) NextRun();
     tile->key_page = &keys_.page();
     tile->value_page = &values_.page();
     tile->key_first = keys_.offset;
     tile->value_first = values_.offset;
     tile->lead = keys_.offset % kBlockEntries;
     tile->count = std::min({keys_.left(), values_.left(), kTileEntries - tile->lead});
-    if (tile->count > left_) tile->count = static_cast<uint32_t>(left_);
+    const uint64_t wanted = std::min(left_, run_left_);
+    if (tile->count > wanted) tile->count = static_cast<uint32_t>(wanted);
     tile->next_keys = keys_.NextData();
     tile->next_values = values_.NextData();
     left_ -= tile->count;
+    run_left_ -= tile->count;
     keys_.Advance(tile->count);
     values_.Advance(tile->count);
     return true;
@@ -50,21 +67,16 @@ class TileWalk {
 
  private:
   struct Cursor {
-    Cursor(std::span<const PageView> list, uint64_t first) : pages(list) {
-      while (index < pages.size() && first >= pages[index].count) first -= pages[index++].count;
-      offset = static_cast<uint32_t>(first);
-    }
+    Cursor(std::span<const PageView> list, uint64_t first) : pages(list) { Advance(first); }
     const PageView& page() const {
       PITH_DCHECK(index < pages.size());
       return pages[index];
     }
     uint32_t left() const { return page().count - offset; }
-    void Advance(uint32_t count) {
-      offset += count;
-      while (index < pages.size() && offset == pages[index].count) {
-        offset = 0;
-        ++index;
-      }
+    void Advance(uint64_t count) {
+      count += offset;
+      while (index < pages.size() && count >= pages[index].count) count -= pages[index++].count;
+      offset = static_cast<uint32_t>(count);
     }
     // The page itself at the end and where the form changes: prefetching it again does no harm.
     const std::byte* NextData() const {
@@ -77,8 +89,18 @@ class TileWalk {
     uint32_t offset = 0;
   };
 
+  void NextRun() {
+    const uint64_t gap = run_[1].first - run_[0].first - run_[0].count;
+    ++run_;
+    keys_.Advance(gap);
+    values_.Advance(gap);
+    run_left_ = run_->count;
+  }
+
   Cursor keys_, values_;
   uint64_t left_;
+  uint64_t run_left_;              // of the run; without runs, of all
+  const EntryRun* run_ = nullptr;  // that the next entry lies in
 };
 
 // Half-open range of slots.

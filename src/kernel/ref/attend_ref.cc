@@ -131,15 +131,21 @@ SideEntries LoadSide(Side which, std::span<const PageView> pages, uint32_t dim) 
 struct Entries {
   SideEntries keys, values;
   std::vector<int32_t> positions;
-  double extra_bias = 0;  // of the score of the entry behind them, if there is one
+  std::vector<bool> selected;  // [entry]; all but those outside of runs, if there are any
+  double extra_bias = 0;       // of the score of the entry behind them, if there is one
 };
 
-Entries LoadEntries(const AttendShape& shape, const HeadView& head) {
-  Entries entries{LoadSide(Side::kKeys, head.keys, shape.key_dim),
-                  LoadSide(Side::kValues, head.values, shape.value_dim),
-                  {}};
+Entries LoadEntries(const AttendShape& shape, const AttendSequence& sequence, uint32_t kv_head) {
+  const HeadView& head = sequence.heads[kv_head];
+  Entries entries{.keys = LoadSide(Side::kKeys, head.keys, shape.key_dim),
+                  .values = LoadSide(Side::kValues, head.values, shape.value_dim)};
   for (const PageView& page : head.keys) {
     for (uint32_t i = 0; i < page.count; ++i) entries.positions.push_back(page.Position(i));
+  }
+  entries.selected.assign(entries.positions.size(), sequence.runs.empty());
+  if (sequence.runs.empty()) return entries;
+  for (const EntryRun& run : sequence.runs[kv_head]) {
+    for (uint32_t i = 0; i < run.count; ++i) entries.selected.at(run.first + i) = true;
   }
   return entries;
 }
@@ -293,7 +299,9 @@ void AttendLine(const AttendShape& shape, const Entries& entries, int64_t positi
   size_t num_seen = 0;
   for (size_t e = 0; e < n; ++e) {
     const bool is_extra = e == entries.positions.size();
-    if (!is_extra && !Sees(shape, position, entries.positions[e])) continue;
+    if (!is_extra && !(entries.selected[e] && Sees(shape, position, entries.positions[e]))) {
+      continue;
+    }
     double dot = 0;
     for (uint32_t c = 0; c < shape.key_dim; ++c) dot += query[c] * keys.numbers[e * keys.dim + c];
     ++num_seen;
@@ -327,7 +335,7 @@ AttendTruth AttendReference(const AttendShape& shape, std::span<const AttendSequ
   AttendTruth truth{std::vector<double>(size, 0.0), std::vector<double>(size, 0.0)};
   for (const AttendSequence& sequence : sequences) {
     for (uint32_t kv_head = 0; kv_head < shape.num_kv_heads; ++kv_head) {
-      Entries entries = LoadEntries(shape, sequence.heads[kv_head]);
+      Entries entries = LoadEntries(shape, sequence, kv_head);
       if (!sequence.extras.empty()) AddExtra(sequence.extras[kv_head], &entries);
       for (size_t r = 0; r < sequence.positions.size(); ++r) {
         const size_t row = sequence.first_row + r;
