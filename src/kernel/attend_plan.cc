@@ -17,6 +17,7 @@ constexpr uint64_t kItemsPerSequence = 64;
 constexpr uint64_t kMinSplitEntries = 512;
 
 uint64_t NumLines(const AttendShape& shape, const AttendSequence& sequence) {
+  PITH_CHECK(shape.num_kv_heads > 0);
   return uint64_t{sequence.positions.size()} * shape.group();
 }
 

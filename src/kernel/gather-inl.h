@@ -100,8 +100,12 @@ class GatherItem : ItemLines {
     Begin();
     GatheredTile tiles[2];
     GatheredTile *tile = &tiles[0], *next = &tiles[1];
-    for (Fill(tile); tile->num_entries > 0; std::swap(tile, next)) {
+    Fill(tile);
+    LookUp(*tile);
+    Prefetch(*tile);
+    for (; tile->num_entries > 0; std::swap(tile, next)) {
       Fill(next);
+      LookUp(*next);
       Attend(*tile, *next);
     }
     Finish();
@@ -185,23 +189,62 @@ class GatherItem : ItemLines {
                pending_.key_first / kBlockEntries;
   }
 
+  // Plain forms only: of a block of keys, of an entry's values.
+  static size_t NumberBytes(const PageView& page) {
+    return page.form->id == FormId::kF32 ? sizeof(float) : sizeof(F16);
+  }
+  size_t BlockBytes(const PageView& page) const {
+    return shape_.key_dim * kBlockEntries * NumberBytes(page);
+  }
+  size_t RowBytes(const PageView& page) const { return shape_.value_dim * NumberBytes(page); }
+
   void PointAt(const GatheredTile::Piece& piece, GatheredTile* to) const {
     const Tile& tile = piece.tile;
-    const auto number_bytes = [](const PageView& page) -> size_t {
-      return page.form->id == FormId::kF32 ? sizeof(float) : sizeof(F16);
-    };
     if (IsPlain(*tile.key_page)) {
-      const size_t bytes = shape_.key_dim * kBlockEntries * number_bytes(*tile.key_page);
+      const size_t bytes = BlockBytes(*tile.key_page);
       const std::byte* block = tile.key_page->data + tile.key_first / kBlockEntries * bytes;
       for (uint32_t i = 0; i < piece.num_blocks; ++i, block += bytes) {
         to->blocks[piece.first_block + i] = block;
       }
     }
     if (IsPlain(*tile.value_page)) {
-      const size_t bytes = shape_.value_dim * number_bytes(*tile.value_page);
+      const size_t bytes = RowBytes(*tile.value_page);
       const std::byte* row = tile.value_page->data + tile.value_first * bytes;
       for (uint32_t i = 0; i < tile.count; ++i, row += bytes) to->rows[piece.first_entry + i] = row;
     }
+  }
+
+  // Reads a byte at both ends of every piece of plain forms. Their memory is scattered, and looking
+  // up where a page of it is takes as long as reading it. A prefetch holds up what follows until
+  // its look-up is done; reads whose results nobody needs are looked up several at a time.
+  void LookUp(const GatheredTile& tile) const {
+    if (tile.num_pieces == 0) return;
+    const PageView &keys = *tile.front().key_page, &values = *tile.front().value_page;
+    const auto touch = [](const std::byte* first, size_t bytes) {
+      static_cast<void>(*static_cast<const volatile std::byte*>(first));
+      static_cast<void>(*static_cast<const volatile std::byte*>(first + bytes - 1));
+    };
+    for (uint32_t p = 0; p < tile.num_pieces && IsPlain(keys); ++p) {
+      const GatheredTile::Piece& piece = tile.pieces[p];
+      touch(tile.blocks[piece.first_block], piece.num_blocks * BlockBytes(keys));
+    }
+    for (uint32_t p = 0; p < tile.num_pieces && IsPlain(values); ++p) {
+      const GatheredTile::Piece& piece = tile.pieces[p];
+      touch(tile.rows[piece.first_entry], piece.tile.count * RowBytes(values));
+    }
+  }
+
+  // Asks for the whole first tile, which none before it has asked for.
+  void Prefetch(const GatheredTile& tile) const {
+    if (tile.num_pieces == 0) return;
+    const auto ask = [](const std::byte* const* parts, uint32_t count, size_t bytes) {
+      for (uint32_t i = 0; i < count; ++i) {
+        for (size_t at = 0; at < bytes; at += kPrefetchBytes) hwy::Prefetch(parts[i] + at);
+      }
+    };
+    const PageView &keys = *tile.front().key_page, &values = *tile.front().value_page;
+    if (IsPlain(keys)) ask(tile.blocks, tile.num_blocks, BlockBytes(keys));
+    if (IsPlain(values)) ask(tile.rows, tile.num_entries, RowBytes(values));
   }
 
   // ---- A tile.
