@@ -122,6 +122,12 @@ class SequenceCache {
   Status Extend(std::span<const int32_t> positions);
   Status ExtendLayer(uint32_t layer, std::span<const int32_t> positions);
 
+  // Likewise in one layer, at ascending positions that may lie between those of earlier entries and
+  // are none of theirs; indices of entries behind grow. For lists of one head each, whose entries
+  // are all in the tail, without side blocks. Besides the new entries, memory for the layer's pages
+  // behind the first of them is needed for a moment.
+  Status InsertLayer(uint32_t layer, std::span<const int32_t> positions);
+
   // Fills entries [first, first + count) of a head, declared before and not written yet (all in the
   // tail), from f32
   // rows with `row_stride` floats between rows. Threads may call it at the same time for different
@@ -141,7 +147,7 @@ class SequenceCache {
                   float* rows) const;
   void Positions(uint32_t layer, uint32_t kv_head, std::span<int32_t> out) const;
 
-  // Valid until the next Extend, Keep, Seal, Truncate, assignment or destruction.
+  // Valid until the next Extend, Insert, Keep, Seal, Truncate, assignment or destruction.
   HeadView Head(uint32_t layer, uint32_t kv_head) const;
   std::span<const HeadView> Heads(uint32_t layer) const;  // [num_kv_heads]
 

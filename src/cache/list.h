@@ -53,6 +53,9 @@ class EntryList {
   void Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride);
   std::span<std::byte> SideUnit(size_t index, uint64_t unit) { return tail_.SideUnit(index, unit); }
   bool ReplaceFirst(std::span<const int32_t> positions, const float* rows, size_t row_stride);
+  // Only for lists whose entries are all in the tail.
+  bool ReserveInsert(const ListInsertion& insertion) { return tail_.ReserveInsert(insertion); }
+  void CommitInsert(const ListInsertion& insertion);
   bool ReserveKeep(std::span<const uint32_t> entries);
   void CommitKeep(std::span<const uint32_t> entries);
   void Cancel();

@@ -5,10 +5,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "cache/part.h"
 
 namespace pith {
+
+// What a list of pages becomes when entries at `positions`, which it does not have, are put between
+// its own: the pages from `first_page` on, as all their positions and where each entry comes from.
+struct ListInsertion {
+  ListInsertion(const HeadView& head, std::span<const int32_t> positions);
+
+  size_t first_page = 0;
+  std::vector<int32_t> positions;  // ascending
+  std::vector<uint32_t> sources;   // likewise: the entry's index before, or that it is new
+
+ private:
+  void Add(int32_t position, uint32_t source) {
+    positions.push_back(position);
+    sources.push_back(source);
+  }
+};
 
 class PageList final : public ListPart {
  public:
@@ -17,6 +34,10 @@ class PageList final : public ListPart {
   bool Reserve(std::span<const int32_t> positions) override;
   void Commit(std::span<const int32_t> positions) override;
   void StoreLast(uint64_t count, const RowReader& read) override;
+
+  // Inserting in two steps, as for appending: new entries are zeros until they are written.
+  bool ReserveInsert(const ListInsertion& insertion);
+  void CommitInsert(const ListInsertion& insertion);
 
   bool ReserveKeep(std::span<const uint32_t> entries) override;
   void MoveKept(std::span<const uint32_t> entries) override;

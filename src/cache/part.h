@@ -139,6 +139,7 @@ class ListPart {
   Page* NewPage(uint32_t capacity, bool with_positions);
   Page* CopyPage(const Page& page, const PageView& view, uint32_t capacity, bool with_positions);
   void SetPage(size_t index, Page* page);
+  void Release(Page* page);
   // The stored bytes of the entries of a page, into one with room for them.
   virtual void CopyEntries(const Page& from, uint32_t count, Page* to) const = 0;
 
@@ -169,7 +170,6 @@ class ListPart {
 
  private:
   uint64_t HeldBytesOf(const Page& page) const;
-  void Release(Page* page);
   void ClearSideUnits(Page* page, uint32_t first, uint32_t count);
 };
 

@@ -104,7 +104,8 @@ std::string PartText(const Part& part) {
 
 std::string BudgetText(const Plan& plan) {
   if (plan.takes_budget()) return std::string(kBudgetMeaning);
-  return plan.keeps_all() ? "none: it keeps every entry" : "none: it decides by itself";
+  return plan.keeps_all() && !plan.admits() ? "none: it keeps every entry"
+                                            : "none: it decides by itself";
 }
 
 std::string MethodText(const MethodInfo& method) {
@@ -114,8 +115,9 @@ std::string MethodText(const MethodInfo& method) {
   }
   const Plan plan = ParseRecipe(method.recipe).value();
   text += Row("recipe", std::string(method.recipe));
-  for (const PartUse* use : {&plan.score, &plan.alloc, &plan.select, &plan.when}) {
-    if (use->part != nullptr) text += PartText(*use->part);
+  for (const PartUse* use : {&plan.score, &plan.alloc, &plan.select, &plan.when, &plan.admit}) {
+    const bool decides = use->part != nullptr && !(plan.admits() && use == &plan.select);
+    if (decides) text += PartText(*use->part);
   }
   text += Row("budget", BudgetText(plan));
   text += Row("identity", "equals the full cache: " + std::string(method.identity));

@@ -149,6 +149,11 @@ Result<OpenedEngine> OpenEngine(const EngineFlags& flags) {
   PITH_TRY(CheckRange("--chunk", flags.chunk, 1, kMaxChunk));
   PITH_TRY(CheckRange("--protect", flags.protect, 0, kMaxContext));
   PITH_ASSIGN(PlannedRun kv, PlanRun(flags.recipe, flags.budget));
+  if (flags.protect > 0 && kv.plan.admits()) {
+    return InputError("--protect keeps entries, and \"" + kv.plan.canonical +
+                          "\" drops tokens before they have any",
+                      "command line", "Leave it out.");
+  }
   if (flags.protect > 0 && kv.plan.keeps_all()) {
     return InputError(
         "--protect has nothing to do: the recipe \"" + kv.plan.canonical + "\" drops nothing",

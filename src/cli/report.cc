@@ -36,6 +36,7 @@ void DescribeCache(const Engine& engine, const Sequence& sequence, RunReport* re
   report->cache = sequence.Usage();
   report->entries_full = uint64_t{sequence.tokens.size()} * shape.num_layers * shape.num_kv_heads;
   report->bytes_full_f16 = uint64_t{sequence.tokens.size()} * shape.CacheBytesPerTokenF16();
+  report->tokens_computed = sequence.ComputedTokens();
   report->context_full = report->generation.stop == StopReason::kLength &&
                          sequence.tokens.size() + 1 >= engine.options().context;
 }
@@ -57,6 +58,7 @@ nlohmann::ordered_json ReportJson(const RunReport& report, const PlannedRun& pla
   kv["bytes_allocated"] = report.cache.allocated;
   kv["bytes_full_f16"] = report.bytes_full_f16;
   kv["bytes_peak"] = report.cache.peak;
+  kv["tokens_computed"] = report.tokens_computed;
   auto& timings = json["timings"];
   timings["load_ms"] = Rounded(report.load_ms);
   timings["prefill_ms"] = Rounded(report.prefill_ms);

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "cli/options.h"
 
@@ -15,8 +16,9 @@ struct RunReport {
   double load_ms = 0, prefill_ms = 0;
   Generation generation;
   CacheUsage cache;
-  uint64_t entries_full = 0;    // what a full cache holds for the same tokens
-  uint64_t bytes_full_f16 = 0;  // and its size at 16 bits
+  uint64_t entries_full = 0;              // what a full cache holds for the same tokens
+  uint64_t bytes_full_f16 = 0;            // and its size at 16 bits
+  std::vector<uint64_t> tokens_computed;  // [layer]
   bool context_full = false;
 };
 

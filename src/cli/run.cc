@@ -112,6 +112,7 @@ Status Run(const RunFlags& flags) {
   }
   PITH_ASSIGN(OpenedEngine opened, OpenEngine(flags.engine));
   Engine& engine = *opened.engine;
+  if (!flags.save.empty()) PITH_TRY(CheckCanSave(opened.kv.plan, flags.save));
   PITH_ASSIGN(Start start, StartSequence(flags, opened, sampler));
   Sequence& sequence = start.sequence;
   std::vector<int32_t> tokens;

@@ -18,13 +18,18 @@ struct Heads {
   uint32_t begin, end, kv_head;
 };
 
-void VisitHeads(const SequenceCache& cache, uint32_t layer, const Heads& heads,
+void VisitHeads(const HeadView& view, std::span<const EntryRun> runs, const Heads& heads,
                 const QueryRows& queries, const SeeRow& see) {
-  const auto entries = static_cast<uint32_t>(cache.num_entries(layer, heads.kv_head));
-  const uint32_t dim = cache.spec().keys.dim;
+  uint32_t entries = 0;
+  for (const EntryRun& run : runs) entries += run.count;
+  const uint32_t dim = view.keys.front().shape.dim;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   std::vector<float> key_rows(size_t{entries} * dim);
-  cache.ReadKeys(layer, heads.kv_head, 0, entries, key_rows.data());
+  float* out = key_rows.data();
+  for (const EntryRun& run : runs) {
+    ReadRows(view, Side::kKeys, run.first, run.count, out);
+    out += size_t{run.count} * dim;
+  }
   const PackedKeys keys(key_rows, dim);
   const size_t stride = keys.padded_count();
   std::vector<float> probabilities(kProbabilityRows * stride);
@@ -47,11 +52,20 @@ void VisitHeads(const SequenceCache& cache, uint32_t layer, const Heads& heads,
 
 void VisitAttentionRows(const SequenceCache& cache, uint32_t layer, uint32_t num_query_heads,
                         const QueryRows& queries, int thread, int num_threads, const SeeRow& see) {
+  VisitAttentionRows(cache, layer, num_query_heads, {}, queries, thread, num_threads, see);
+}
+
+void VisitAttentionRows(const SequenceCache& cache, uint32_t layer, uint32_t num_query_heads,
+                        std::span<const EntryRun> runs, const QueryRows& queries, int thread,
+                        int num_threads, const SeeRow& see) {
   const uint32_t group = num_query_heads / cache.spec().num_kv_heads;
   const uint32_t together = queries.count < kManyRows ? group : 1;
   for (uint32_t head = static_cast<uint32_t>(thread) * together; head < num_query_heads;
        head += static_cast<uint32_t>(num_threads) * together) {
-    VisitHeads(cache, layer, {head, head + together, head / group}, queries, see);
+    const HeadView view = cache.Head(layer, head / group);
+    const EntryRun all{0, static_cast<uint32_t>(view.num_entries)};
+    VisitHeads(view, runs.empty() ? std::span(&all, 1) : runs,
+               {head, head + together, head / group}, queries, see);
   }
 }
 

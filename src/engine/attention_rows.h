@@ -8,6 +8,7 @@
 
 #include "cache/cache.h"
 #include "engine/observer.h"
+#include "kernel/attend.h"
 
 namespace pith {
 
@@ -19,5 +20,10 @@ using SeeRow =
 // The rows are the last entries of every head.
 void VisitAttentionRows(const SequenceCache& cache, uint32_t layer, uint32_t num_query_heads,
                         const QueryRows& queries, int thread, int num_threads, const SeeRow& see);
+// The same where the rows see some entries alone, the last ones among them: of every head those of
+// `runs`.
+void VisitAttentionRows(const SequenceCache& cache, uint32_t layer, uint32_t num_query_heads,
+                        std::span<const EntryRun> runs, const QueryRows& queries, int thread,
+                        int num_threads, const SeeRow& see);
 
 }  // namespace pith

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "engine/impl.h"
+#include "engine/layer_loop.h"
 
 namespace pith {
 namespace {
@@ -109,6 +110,10 @@ Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens
     sequence.observations.Begin(sequence.cache, std::span(rows.positions).subspan(first_row));
     observer = &sequence.observations;
   }
+  if (sequence.admission.blocks.active()) {
+    sequence.admission.blocks.Begin();
+    observer = &sequence.admission.blocks;
+  }
   rows.sequences.push_back({&sequence.cache, first_row, static_cast<uint32_t>(tokens.size()),
                             observer, &sequence.compensation});
   return {};
@@ -125,6 +130,7 @@ Result<std::span<const float>> Engine::Impl::RunRows(std::span<Sequence* const> 
     }
     const auto first = rows.tokens.begin() + rows.sequences[i].first_row;
     sequence.tokens.insert(sequence.tokens.end(), first, first + rows.sequences[i].num_rows);
+    for (uint64_t& count : sequence.admission.computed) count += rows.sequences[i].num_rows;
   }
   return logits;
 }
@@ -140,6 +146,31 @@ Result<std::span<const float>> Engine::Impl::RunChunk(Sequence& sequence,
             static_cast<int32_t>(tokens.size() - num_outputs));
   Sequence* const one[] = {&sequence};
   return RunRows(one);
+}
+
+// The whole of a text, layer by layer.
+Result<std::span<const float>> Engine::Impl::FeedByLayers(Sequence& sequence,
+                                                          std::span<const int32_t> tokens,
+                                                          const FeedProgress& progress) {
+  if (!sequence.pinned.empty()) {
+    return InputError("\"" + sequence.kv.plan.canonical +
+                          "\" drops tokens before they have entries that could be pinned",
+                      "recipe", "Pin nothing.");
+  }
+  return LayerLoop(*model, *runner, options.chunk, sequence).Run(tokens, progress);
+}
+
+// After a generated token.
+Status Engine::Impl::ThinOut(Sequence& sequence) {
+  if (!sequence.admission.blocks.active()) return {};
+  const PartUse& admit = sequence.kv.plan.admit;
+  const uint32_t num_layers = model->shape().num_layers;
+  std::vector<AdmitBlock> blocks;
+  for (uint32_t layer = 0; layer < num_layers; ++layer) {
+    blocks.push_back(admit.part->block(admit.values, layer, num_layers));
+  }
+  return sequence.admission.blocks.Age(
+      blocks, [this](const auto& work) { runner->Parallel(work); }, sequence.cache);
 }
 
 Engine::Engine() : impl_(std::make_unique<Impl>()) {}
@@ -190,6 +221,7 @@ Result<std::span<const float>> Engine::Feed(Sequence& sequence, std::span<const 
   if (tokens.empty()) return InputError("there is nothing to read", "", "Give a text.");
   PITH_TRY(impl_->CheckTokens(sequence, tokens));
   PITH_TRY(impl_->CheckMemory(sequence, tokens.size()));
+  if (sequence.kv.plan.admits()) return impl_->FeedByLayers(sequence, tokens, progress);
   sequence.observations.Expect(sequence.tokens.size() + tokens.size());
   std::span<const float> logits;
   for (size_t done = 0; done < tokens.size();) {
@@ -217,6 +249,14 @@ Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences
   for (size_t i = 0; i < sequences.size(); ++i) {
     PITH_TRY(impl_->CheckTokens(*sequences[i], tokens.subspan(i, 1)));
   }
+  for (Sequence* sequence : sequences) {
+    if (!sequence->kv.plan.revives()) continue;
+    if (sequences.size() == 1) return impl_->FeedByLayers(*sequence, tokens, {});
+    return InputError("\"" + sequence->kv.plan.canonical +
+                          "\" has other tokens to go on with in every sequence and layer, and "
+                          "a step goes through a layer with one sequence",
+                      "recipe", "Take a step for each sequence.");
+  }
   for (Sequence* sequence : sequences) PITH_TRY(impl_->MakeRoom(*sequence, 1));
   impl_->rows = {};
   for (size_t i = 0; i < sequences.size(); ++i) {
@@ -233,12 +273,19 @@ Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences
   PITH_ASSIGN(const std::span<const float> logits, impl_->RunRows(sequences));
   for (Sequence* sequence : sequences) {
     PITH_TRY(impl_->CompressWhileGenerating(*sequence));
+    PITH_TRY(impl_->ThinOut(*sequence));
     PITH_TRY(impl_->SealRead(*sequence, false));
   }
   return logits;
 }
 
 Result<std::vector<float>> Engine::FeedAll(Sequence& sequence, std::span<const int32_t> tokens) {
+  if (sequence.kv.plan.admits()) {
+    return InputError("\"" + sequence.kv.plan.canonical +
+                          "\" takes the last token alone through all layers, and the others have "
+                          "no logits",
+                      "recipe", "Feed the tokens one by one.");
+  }
   PITH_TRY(impl_->CheckTokens(sequence, tokens));
   PITH_TRY(impl_->CheckMemory(sequence, tokens.size()));
   sequence.observations.Expect(sequence.tokens.size() + tokens.size());

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "cache/cache.h"
 #include "cache/page.h"
+#include "engine/admission.h"
 #include "engine/compensation.h"
 #include "engine/move_sinks.h"
 #include "engine/observations.h"
@@ -54,12 +55,15 @@ struct Sequence {
   // the prompt, as far as a quarter of it goes. It holds without, but may compress again sooner.
   uint64_t tokens_to_come = 0;
   Compensation compensation;  // what the recipe folds its dropped entries into
+  Admission admission;        // of a recipe that drops tokens while they are read
 
   // Looks on while tokens are fed, if the recipe gathers nothing; not owned, and no fork's.
   StepObserver* watcher = nullptr;
 
   // The cache's, what is kept beside it included (as metadata).
   CacheUsage Usage() const;
+  // Tokens that each layer was computed for.
+  std::vector<uint64_t> ComputedTokens() const;
   Sequence Fork() const;
   // Goes back to the first `num_tokens` tokens. What was evicted does not come back.
   void Truncate(size_t num_tokens);
@@ -114,15 +118,17 @@ class Engine {
   Status Compress(Sequence& sequence, CompressionReport* report = nullptr,
                   const FeedProgress& progress = {});
 
-  // Feeds `tokens` in chunks, and compresses between them if the recipe says so or a budget in
-  // bytes would be exceeded; the logits of the last one, [vocabulary], valid until the next call.
-  // Input error if they do not fit the context or are not in the vocabulary; kFailure if the cache
-  // has no memory for them.
+  // Feeds `tokens` in chunks (layer by layer where the recipe says which of them go on to the next
+  // layer; then they are read to the end or not at all), and compresses between them if the recipe
+  // says so or a budget in bytes would be exceeded; the logits of the last one, [vocabulary], valid
+  // until the next call. Input error if they do not fit the context or are not in the vocabulary;
+  // kFailure if the cache has no memory for them.
   Result<std::span<const float>> Feed(Sequence& sequence, std::span<const int32_t> tokens,
                                       const FeedProgress& progress = {});
 
   // One token for each sequence in one step, and compression after it where the recipe says so;
-  // logits [sequences.size()][vocabulary], valid until the next call.
+  // logits [sequences.size()][vocabulary], valid until the next call. Input error for several
+  // sequences if the tokens of one of them may come back (Plan::revives).
   Result<std::span<const float>> Step(std::span<Sequence* const> sequences,
                                       std::span<const int32_t> tokens);
 
@@ -130,7 +136,8 @@ class Engine {
   // undisturbed.
   void Pause();
 
-  // Like Feed, but gives the logits of every token: [tokens.size()][vocabulary].
+  // Like Feed, but gives the logits of every token: [tokens.size()][vocabulary]. Input error if not
+  // all of them go through all layers.
   Result<std::vector<float>> FeedAll(Sequence& sequence, std::span<const int32_t> tokens);
 
  private:

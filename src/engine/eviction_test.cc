@@ -38,8 +38,7 @@ std::unique_ptr<Engine> MakeEngine(uint32_t kv_heads, int threads = 1, uint32_t 
 std::vector<std::string> Recipes() {
   std::vector<std::string> recipes;
   for (const MethodInfo* method : Methods()) {
-    if (!method->recipe.empty() && method->name != "full")
-      recipes.push_back(RecipeForShortTexts(method->name));
+    if (DropsEntries(*method)) recipes.push_back(RecipeForShortTexts(method->name));
   }
   for (const char* text :
        {"keydiff(sinks=2,recent=5) + alloc=ada", "snapkv(reduce=max,pool=mean) + alloc=pyramid",

@@ -45,6 +45,9 @@ struct Engine::Impl {
   Status Seal(Sequence& sequence);
   Status SealRead(Sequence& sequence, bool prompt);
   Status CompressWhileGenerating(Sequence& sequence);
+  Status ThinOut(Sequence& sequence);
+  Result<std::span<const float>> FeedByLayers(Sequence& sequence, std::span<const int32_t> tokens,
+                                              const FeedProgress& progress);
 
   // What one step of Feed, Step and FeedAll has in common.
   struct Rows {

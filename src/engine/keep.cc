@@ -109,22 +109,28 @@ CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.pla
 
 Sequence Sequence::Fork() const {
   return {cache.Fork(),      tokens,      kv,        pinned,         observations, entries_per_head,
-          since_compression, head_memory, sink_keys, tokens_to_come, compensation};
+          since_compression, head_memory, sink_keys, tokens_to_come, compensation, admission};
 }
 
 CacheUsage Sequence::Usage() const {
   CacheUsage usage = cache.Usage();
-  const uint64_t beside = compensation.bytes();
+  const uint64_t beside = compensation.bytes() + admission.bytes();
   usage.metadata += beside;
   usage.held += beside;
-  usage.held_peak += beside;  // which never shrinks
+  usage.held_peak += beside;
   return usage;
+}
+
+std::vector<uint64_t> Sequence::ComputedTokens() const {
+  if (kv.plan.admits()) return admission.computed;
+  return std::vector<uint64_t>(cache.spec().num_layers, tokens.size());
 }
 
 void Sequence::Truncate(size_t num_tokens) {
   cache.Truncate(static_cast<int32_t>(num_tokens));
   observations.Truncate(static_cast<int32_t>(num_tokens));
   compensation.Truncate(static_cast<int32_t>(num_tokens));
+  admission.Truncate(static_cast<int32_t>(num_tokens));
   tokens.resize(num_tokens);
 }
 
@@ -133,7 +139,7 @@ bool SharesPrefill(const PlannedRun& a, const PlannedRun& b) {
   return !InBytes(a) && !InBytes(b) && a.plan.storage == b.plan.storage &&
          (!a.plan.storage.seals() || a.plan.keeps_all() == b.plan.keeps_all()) &&
          (a_band == b_band || a_band == 0 || b_band == 0) && !a.plan.between_chunks() &&
-         !b.plan.between_chunks();
+         !b.plan.between_chunks() && !a.plan.admits() && !b.plan.admits();
 }
 
 Sequence Engine::NewSequence() {
@@ -157,6 +163,7 @@ Result<Sequence> Engine::NewSequence(std::span<const PlannedRun> kvs) {
   }
   Sequence sequence{SequenceCache(impl_->pool.get(), impl_->SpecFor(kvs[0].plan)), {}, kvs[0]};
   sequence.observations = Observations(impl_->model->shape(), needs);
+  sequence.admission = Admission(sequence.kv.plan, impl_->model->shape());
   return sequence;
 }
 
@@ -198,7 +205,7 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report,
 Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   PITH_TRY(CheckProfile(kv.plan));
   PITH_TRY(CheckForms(SpecFor(kv.plan), options.model_path));
-  if (kv.plan.keeps_all()) return {};
+  if (kv.plan.keeps_all() && !kv.plan.admits()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
                       "Give entries per head (512) or a share of the prompt (10%).");

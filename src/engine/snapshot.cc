@@ -138,6 +138,7 @@ Result<PlannedRun> ReadRun(const std::string& recipe, const std::string& budget,
     if (!parsed) return Damaged(path);
     budgets.push_back(std::move(*parsed));
   }
+  if (plan->admits()) return Damaged(path);  // no such session is ever saved
   auto runs = PlanRuns({&*plan, 1}, budgets);
   if (!runs) return Damaged(path);
   return std::move(runs->front());
@@ -199,12 +200,20 @@ class HashedFile {
 
 }  // namespace
 
+Status CheckCanSave(const Plan& plan, const std::string& path) {
+  if (!plan.admits()) return {};
+  return InputError(
+      "\"" + plan.canonical + "\" keeps more about its tokens than a session file holds", path,
+      "Save sessions with another recipe.");
+}
+
 Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const SamplerState& sampler,
                     std::span<const float> logits, std::string_view note, const std::string& path) {
   PITH_CHECK(logits.size() == engine.tokenizer().vocabulary_size());
   if (!sequence.kv.plan.needs().Covers(sequence.observations.needs())) {
     return Failure("a prompt that was read for several recipes cannot be saved", path);
   }
+  PITH_TRY(CheckCanSave(sequence.kv.plan, path));
   std::vector<std::byte> cache, state;
   sequence.cache.Save(&cache);
   ByteWriter writer(&state);

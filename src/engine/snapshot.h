@@ -20,6 +20,9 @@ struct Snapshot {
   std::string note;           // what the program wanted to remember beside it, as it was given
 };
 
+// Input error for a recipe whose sequences cannot be saved.
+Status CheckCanSave(const Plan& plan, const std::string& path);
+
 // `logits` are those of the last token in `sequence`, so that a loaded sequence continues bit for
 // bit. The file is there whole or not at all.
 Status SaveSnapshot(const Engine& engine, const Sequence& sequence, const SamplerState& sampler,

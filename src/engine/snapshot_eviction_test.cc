@@ -132,8 +132,7 @@ TEST_P(SnapshotEviction, SaveLoadContinue_EqualsContinueBitForBit) {
 std::vector<std::string> Recipes() {
   std::vector<std::string> recipes;
   for (const MethodInfo* method : Methods()) {
-    if (method->recipe.empty() || method->name == "full") continue;
-    recipes.push_back(RecipeForShortTexts(method->name));
+    if (DropsEntries(*method)) recipes.push_back(RecipeForShortTexts(method->name));
   }
   for (const char* text : {"adakv + f32", "h2o(every=4)", "score=streaming + when=chunks"}) {
     recipes.emplace_back(text);

@@ -22,9 +22,9 @@ constexpr uint32_t kContext = 600;
 constexpr uint32_t kVocabulary = 512;
 
 std::vector<std::string> Recipes() {
-  std::vector<std::string> recipes;
+  std::vector<std::string> recipes = {"full"};
   for (const MethodInfo* method : Methods()) {
-    if (!method->recipe.empty()) recipes.push_back(RecipeForShortTexts(method->name));
+    if (DropsEntries(*method)) recipes.push_back(RecipeForShortTexts(method->name));
   }
   for (const char* text :
        {"keydiff(sinks=2,recent=5) + alloc=ada", "h2o(norm=age,every=3) + select=chunks(size=7)",

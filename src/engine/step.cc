@@ -66,7 +66,9 @@ StepRunner::~StepRunner() {
 
 void StepRunner::Pause() { ggml_threadpool_pause(pool_); }
 
-Status StepRunner::Reserve(uint32_t rows) { return Build({rows, 1, false}); }
+Status StepRunner::Reserve(uint32_t rows) {
+  return Build({rows, 1, false, 0, model_.params().num_layers});
+}
 
 namespace {
 
@@ -190,17 +192,26 @@ Status StepRunner::Build(GraphKey key) {
     ggml_set_input(t);
     return t;
   };
-  tokens_ = input(key.rows);
+  logits_ = hidden_in_ = hidden_out_ = nullptr;
+  tokens_ = key.first_layer == 0 ? input(key.rows) : nullptr;
   positions_ = input(key.rows);
   outputs_ = key.outputs > 0 && key.outputs < key.rows ? input(key.outputs) : nullptr;
   const SegmentContext s{ctx_.get(), graph_, &p, positions_, model_.common().rope_factors};
-  ggml_tensor* x = ggml_get_rows(ctx_.get(), model_.common().embedding, tokens_);
-  for (uint32_t i = 0; i < p.num_layers; ++i) x = BuildLayer(s, i, x, key);
-  logits_ = nullptr;
+  ggml_tensor* x = nullptr;
+  if (key.first_layer == 0) {
+    x = ggml_get_rows(ctx_.get(), model_.common().embedding, tokens_);
+  } else {
+    x = ggml_new_tensor_2d(ctx_.get(), GGML_TYPE_F32, p.width, static_cast<int64_t>(key.rows));
+    ggml_set_input(x);
+    hidden_in_ = x;
+  }
+  for (uint32_t i = key.first_layer; i < key.end_layer; ++i) x = BuildLayer(s, i, x, key);
   if (x != nullptr) {
-    logits_ = BuildLogits(s, model_.common(), x);
-    ggml_set_output(logits_);
-    ggml_build_forward_expand(graph_, logits_);
+    const bool last = key.end_layer == p.num_layers;
+    ggml_tensor*& result = last ? logits_ : hidden_out_;
+    result = last ? BuildLogits(s, model_.common(), x) : x;
+    ggml_set_output(result);
+    ggml_build_forward_expand(graph_, result);
   }
   key_ = {};
   if (!ggml_gallocr_alloc_graph(allocator_.get(), graph_)) {
@@ -225,6 +236,24 @@ void StepRunner::ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* 
   }
 }
 
+namespace {
+
+// Calls visit(first entry, first row, count) for rows whose entries lie side by side: all of them,
+// from `last` on, unless the sequence says otherwise.
+template <class Visit>
+void ForEachRun(const StepSequence& sequence, uint64_t last, const Visit& visit) {
+  const auto& entries = sequence.entries;
+  if (entries.empty()) return visit(last, sequence.first_row, sequence.num_rows);
+  for (uint32_t row = 0; row < sequence.num_rows;) {
+    uint32_t count = 1;
+    while (row + count < sequence.num_rows && entries[row + count] == entries[row] + count) ++count;
+    visit(entries[row], sequence.first_row + row, count);
+    row += count;
+  }
+}
+
+}  // namespace
+
 void StepRunner::WriteOp(ggml_tensor* dst, int thread, int num_threads, void* data) {
   const auto* state = static_cast<LayerState*>(data);
   const ggml_tensor* k = dst->src[0];
@@ -233,15 +262,20 @@ void StepRunner::WriteOp(ggml_tensor* dst, int thread, int num_threads, void* da
   uint32_t item = 0;
   for (const StepSequence& sequence : state->runner->sequences_) {
     for (uint32_t head = 0; head < num_heads; ++head) {
-      const uint64_t first = sequence.cache->num_entries(state->layer, head) - sequence.num_rows;
-      if (item++ % num_threads == static_cast<uint32_t>(thread)) {
-        sequence.cache->WriteKeys(state->layer, head, first, sequence.num_rows,
-                                  RowData(k, head, sequence.first_row), k->nb[2] / sizeof(float));
-      }
-      if (item++ % num_threads == static_cast<uint32_t>(thread)) {
-        sequence.cache->WriteValues(state->layer, head, first, sequence.num_rows,
-                                    RowData(v, head, sequence.first_row), v->nb[2] / sizeof(float));
-      }
+      const bool keys = item++ % num_threads == static_cast<uint32_t>(thread);
+      const bool values = item++ % num_threads == static_cast<uint32_t>(thread);
+      if (!keys && !values) continue;
+      const uint64_t last = sequence.cache->num_entries(state->layer, head) - sequence.num_rows;
+      ForEachRun(sequence, last, [&](uint64_t first, uint32_t row, uint32_t count) {
+        if (keys) {
+          sequence.cache->WriteKeys(state->layer, head, first, count, RowData(k, head, row),
+                                    k->nb[2] / sizeof(float));
+        }
+        if (values) {
+          sequence.cache->WriteValues(state->layer, head, first, count, RowData(v, head, row),
+                                      v->nb[2] / sizeof(float));
+        }
+      });
     }
   }
 }
@@ -285,15 +319,16 @@ void StepRunner::PlanAttention(const StepInput& input) {
   output_positions_.clear();
   for (const int32_t row : input.outputs) output_positions_.push_back(input.positions[row]);
   size_t scratch_bytes = 0;
-  for (uint32_t layer = 0; layer < p.num_layers; ++layer) {
+  for (uint32_t layer = key_.first_layer; layer < key_.end_layer; ++layer) {
     LayerState& state = *layers_[layer];
     const bool only_outputs =
-        layer + 1 == p.num_layers && input.outputs.size() < input.tokens.size();
+        layer + 1 == p.num_layers && input.outputs.size() < input.positions.size();
     state.sequences.clear();
     size_t next_output = 0;
     for (const StepSequence& sequence : input.sequences) {
       AttendSequence rows;
       rows.heads = sequence.cache->Heads(layer);
+      rows.runs = sequence.runs;
       if (sequence.compensation != nullptr) rows.extras = sequence.compensation->Layer(layer);
       if (only_outputs) {
         const size_t begin = next_output;
@@ -322,7 +357,12 @@ void StepRunner::PlanAttention(const StepInput& input) {
 }
 
 void StepRunner::SetInputs(const StepInput& input) {
-  ggml_backend_tensor_set(tokens_, input.tokens.data(), 0, input.tokens.size_bytes());
+  if (tokens_ != nullptr) {
+    ggml_backend_tensor_set(tokens_, input.tokens.data(), 0, input.tokens.size_bytes());
+  } else {
+    ggml_backend_tensor_set(hidden_in_, input.part->hidden.data(), 0,
+                            input.part->hidden.size_bytes());
+  }
   ggml_backend_tensor_set(positions_, input.positions.data(), 0, input.positions.size_bytes());
   if (outputs_ != nullptr) {
     ggml_backend_tensor_set(outputs_, input.outputs.data(), 0, input.outputs.size_bytes());
@@ -332,13 +372,20 @@ void StepRunner::SetInputs(const StepInput& input) {
 Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
   const bool observed = std::ranges::any_of(
       input.sequences, [](const StepSequence& s) { return s.observer != nullptr; });
-  const GraphKey key{input.tokens.size(), input.outputs.size(), observed};
+  const uint32_t num_layers = model_.params().num_layers;
+  const uint32_t layer = input.part ? input.part->layer : 0;
+  const GraphKey key{input.positions.size(), input.outputs.size(), observed, layer,
+                     input.part ? layer + 1 : num_layers};
   // Decoding repeats one shape: its graph and the places of its tensors are kept.
   if (!(key == key_)) PITH_TRY(Build(key));
   PlanAttention(input);
   SetInputs(input);
   if (ggml_backend_graph_compute(backend_.get(), graph_) != GGML_STATUS_SUCCESS) {
     return Failure("a step of the model failed", model_.params().architecture);
+  }
+  if (hidden_out_ != nullptr) {
+    ggml_backend_tensor_get(hidden_out_, input.part->hidden.data(), 0,
+                            input.part->hidden.size_bytes());
   }
   if (logits_ == nullptr) return std::span<const float>();
   result_.resize(input.outputs.size() * model_.params().vocabulary);

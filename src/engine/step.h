@@ -33,6 +33,19 @@ struct StepSequence {
   uint32_t num_rows = 0;
   StepObserver* observer = nullptr;            // null if nobody looks
   const Compensation* compensation = nullptr;  // null if nothing was ever dropped
+  // Of a step through one layer: the entries that the rows write, ascending and the same in every
+  // head, [num_rows], if these are not the last ones; and what they attend to, [num_kv_heads], if
+  // that is not all that the cache holds in the layer.
+  std::span<const uint32_t> entries;
+  std::span<const std::span<const EntryRun>> runs;
+};
+
+// A layer by itself, for a prompt that goes through the model layer by layer.
+struct LayerStep {
+  uint32_t layer = 0;
+  // Its input, [rows][width], but for the first layer, whose input are the tokens; its output takes
+  // its place, but for the last layer, which gives logits.
+  std::span<float> hidden;
 };
 
 struct StepInput {
@@ -40,6 +53,7 @@ struct StepInput {
   std::span<const int32_t> positions;  // [rows]
   std::span<const StepSequence> sequences;
   std::span<const int32_t> outputs;  // ascending rows whose logits are wanted; may be empty
+  std::optional<LayerStep> part;     // if set, the step goes through this layer alone
 };
 
 // By rope, channel pair i of a query turns by (cosine[i], sine[i]), on average over some positions.
@@ -73,6 +87,7 @@ class StepRunner {
   struct GraphKey {
     size_t rows = 0, outputs = 0;
     bool observed = false;  // at least one sequence has an observer
+    uint32_t first_layer = 0, end_layer = 0;
     bool operator==(const GraphKey&) const = default;
   };
 
@@ -97,6 +112,7 @@ class StepRunner {
   ggml_cgraph* graph_ = nullptr;
   GraphKey key_;
   ggml_tensor *tokens_ = nullptr, *positions_ = nullptr, *outputs_ = nullptr, *logits_ = nullptr;
+  ggml_tensor *hidden_in_ = nullptr, *hidden_out_ = nullptr;  // of a step through one layer
   std::vector<std::unique_ptr<LayerState>> layers_;
   std::vector<StepSequence> sequences_;
   std::vector<int32_t> output_positions_;

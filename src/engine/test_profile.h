@@ -44,6 +44,12 @@ inline Result<std::string> WriteMadeProfile(const std::string& model_path) {
   return path;
 }
 
+// Whether a method's preset drops entries of a prompt that was read whole.
+inline bool DropsEntries(const MethodInfo& method) {
+  return !method.recipe.empty() && method.name != "full" &&
+         FindPart(Stage::kAdmit, method.name) == nullptr;
+}
+
 // A preset by name; those whose defaults are for longer texts with parameters for about 200 tokens.
 inline std::string RecipeForShortTexts(std::string_view preset) {
   static const std::map<std::string_view, std::string> kRecipes = {

@@ -208,6 +208,12 @@ Status CheckCanMeasure(const PlannedRun& kv) {
                           "\" compresses between chunks, and prompts are measured chunk by chunk",
                       "--kv", "Name a recipe that compresses at the end of the prompt.");
   }
+  if (kv.plan.admits()) {
+    return InputError("\"" + kv.plan.canonical +
+                          "\" reads a prompt layer by layer, and prompts are measured chunk by "
+                          "chunk",
+                      "--kv", "Look at prefill_ms of pith run --json.");
+  }
   if (InBytes(kv)) {
     return InputError("budgets in bytes are not measured yet", "budget \"" + kv.budget->text + "\"",
                       "Give entries per head (512) or a share of the prompt (10%).");

@@ -14,8 +14,8 @@
 namespace pith {
 
 // The questions that a recipe answers, in the order in which a canonical recipe names them.
-enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kStore };
-inline constexpr size_t kNumStages = 5;
+enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kAdmit, kStore };
+inline constexpr size_t kNumStages = 6;
 
 struct StageInfo {
   Stage stage;
@@ -72,6 +72,15 @@ struct Part {
   uint32_t (*decode_interval)(Parameters) = nullptr;  // compress again after so many tokens
   double (*drop)(Parameters) = nullptr;  // while generating, only what is over the budget, to so
                                          // much less than it, as a share of it
+  // kAdmit: the prompt goes through the model layer by layer.
+  AdmitJudges (*judges)(Parameters, uint64_t num_tokens) = nullptr;
+  // Whether tokens are dropped behind a layer.
+  bool (*drops)(Parameters, uint32_t layer, uint32_t num_layers) = nullptr;
+  AdmitFunction admit = nullptr;
+  // Every later step looks at all tokens again: those that were dropped wait for it behind their
+  // last layer. Else they are gone for good.
+  bool revives = false;
+  AdmitBlock (*block)(Parameters, uint32_t layer, uint32_t num_layers) = nullptr;
 };
 
 struct MethodInfo {

@@ -41,6 +41,9 @@ TEST(PartTable, EveryPart_CanDoWhatItsStageAsks) {
       EXPECT_EQ(part.protects.empty(), part.stage != Stage::kScore) << part.name;
       EXPECT_EQ(part.allocate != nullptr, part.stage == Stage::kAlloc) << part.name;
       EXPECT_EQ(part.select != nullptr, part.stage == Stage::kSelect && part.name != "full");
+      EXPECT_EQ(part.admit != nullptr, part.stage == Stage::kAdmit) << part.name;
+      EXPECT_EQ(part.judges != nullptr, part.stage == Stage::kAdmit) << part.name;
+      EXPECT_EQ(part.drops != nullptr, part.stage == Stage::kAdmit) << part.name;
       for (const ParameterInfo& parameter : part.parameters) {
         EXPECT_TRUE(IsRecipeName(parameter.name)) << part.name;
         EXPECT_FALSE(parameter.default_value.empty()) << part.name;

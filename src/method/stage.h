@@ -128,4 +128,29 @@ struct SelectInput {
 using SelectFunction = void (*)(const SelectInput& input, Parameters parameters,
                                 std::span<std::vector<uint32_t>> kept);
 
+// One layer of a prompt, when it is decided which of its tokens go on to the next layer.
+struct AdmitInput {
+  uint32_t layer = 0, num_layers = 0;
+  uint64_t num_tokens = 0;             // of the prompt, which the first layer was computed for
+  std::span<const int32_t> positions;  // [n] ascending: the tokens that are there; the newest last
+  std::span<const float> scores;       // [n] their attention from the judges
+};
+// Fills `kept` with ascending indices; the last one is always among them.
+using AdmitFunction = void (*)(const AdmitInput& input, Parameters parameters,
+                               std::vector<uint32_t>* kept);
+
+// The last `rows` tokens of a prompt judge the others: by their attention, the mean over the heads,
+// weighted from the oldest of them to the newest in even steps.
+struct AdmitJudges {
+  uint64_t rows = 1;
+  double oldest_weight = 1, newest_weight = 1;
+};
+
+// While text is generated: whenever `size` entries have become older than the judges, of which
+// there are as many as at the end of the prompt, the best `kept` of them stay. A size of 0: nothing
+// is dropped.
+struct AdmitBlock {
+  uint32_t size = 0, kept = 0;
+};
+
 }  // namespace pith

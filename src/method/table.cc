@@ -31,7 +31,9 @@
   ROW(DuoMethod)          \
   ROW(RazorMethod)        \
   ROW(KvZipMethod)        \
-  ROW(FastGenMethod)
+  ROW(FastGenMethod)      \
+  ROW(LazyLlmMethod)      \
+  ROW(PyramidInferMethod)
 // clang-format on
 
 namespace pith {
@@ -67,6 +69,7 @@ std::span<const StageInfo> Stages() {
       {Stage::kAlloc, "alloc", "How many entries may each head keep?"},
       {Stage::kSelect, "select", "Which entries stay?"},
       {Stage::kWhen, "when", "When is the cache compressed?"},
+      {Stage::kAdmit, "admit", "Which tokens of a prompt go on to the next layer?"},
       {Stage::kStore, "store", "In which form are they stored?"},
   };
   return kStages;

@@ -94,6 +94,12 @@ Result<Budget> ParseBudget(std::string_view text) {
 
 Status CheckBudget(const Plan& plan, const Budget& budget) {
   const std::string where = fmt::format("budget \"{}\"", budget.text);
+  if (plan.admits()) {
+    return InputError(fmt::format("admit={} takes no budget: its parameters say how many tokens "
+                                  "each layer is computed for",
+                                  plan.admit.part->name),
+                      where, "Leave the budget out, or set these.");
+  }
   if (plan.keeps_all()) {
     return InputError("the method \"full\" takes no budget: it keeps every entry", where,
                       "Leave the budget out, or choose a method that takes one (pith methods).");

@@ -47,6 +47,7 @@ TEST(Budget, ShareOfF16_IsAnExactFraction) {
   }
   EXPECT_TRUE(CheckBudget(ParseRecipe("snapkv").value(), ParseBudget("1%f16").value()));
   EXPECT_FALSE(CheckBudget(ParseRecipe("full").value(), ParseBudget("1%f16").value()));
+  EXPECT_FALSE(CheckBudget(ParseRecipe("lazyllm").value(), ParseBudget("64").value()));
 }
 
 TEST(Budget, Bytes_AreExact) {

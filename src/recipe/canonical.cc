@@ -14,6 +14,7 @@ namespace {
 
 // The parts that say something, in the order of their stages.
 std::vector<const PartUse*> Uses(const Plan& plan) {
+  if (plan.admits()) return {&plan.admit};
   if (plan.keeps_all()) return {&plan.select};
   return {&plan.score, &plan.alloc, &plan.select, &plan.when};
 }

@@ -25,7 +25,7 @@ struct Choice {
 };
 
 // Defaults of the stages that may be left out.
-constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt", kDefaultStore};
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt", "", kDefaultStore};
 
 PartUse WithDefaults(Stage stage, std::string_view name) {
   const Part* part = FindPart(stage, name);
@@ -58,6 +58,7 @@ class Resolver {
     } else {
       plan.select = WithDefaults(Stage::kSelect, "full");
     }
+    if (At(Stage::kAdmit)) plan.admit = use(Stage::kAdmit);
     const auto& store = At(Stage::kStore);
     plan.storage = store ? store->storage : FindStore(kDefaultStore)->make({});
     if (store) plan.store_text = store->store_text;
@@ -108,7 +109,8 @@ class Resolver {
   Status CheckTogether() {
     const auto& select = At(Stage::kSelect);
     const bool full = select && select->use.part->select == nullptr;
-    for (const Stage stage : {Stage::kScore, Stage::kAlloc, Stage::kSelect, Stage::kWhen}) {
+    for (const Stage stage :
+         {Stage::kScore, Stage::kAlloc, Stage::kSelect, Stage::kWhen, Stage::kAdmit}) {
       const auto& choice = At(stage);
       if (!choice || (full && stage == Stage::kSelect)) continue;
       if (full) {
@@ -118,13 +120,14 @@ class Resolver {
                                        StageName(stage), choice->use.part->name),
                            "Leave one of them out.");
       }
-      if (!At(Stage::kScore)) {
+      if (!At(Stage::kScore) && stage != Stage::kAdmit) {
         return source_.Bad(choice->offset,
                            fmt::format("{}={} needs a score, and the recipe has none",
                                        StageName(stage), choice->use.part->name),
                            "Add one, for instance score=snapkv.");
       }
     }
+    PITH_TRY(CheckAdmit());
     const auto& score = At(Stage::kScore);
     const auto& store = At(Stage::kStore);
     if (score && store && store->storage.seals_keys() && score->use.part->num_moved != nullptr &&
@@ -161,6 +164,29 @@ class Resolver {
                       "select={} gives them the same entries",
                       alloc->use.part->name, select->use.part->name),
           "Leave one of them out.");
+    }
+    return {};
+  }
+
+  // What a prompt that goes through the model layer by layer cannot go with.
+  Status CheckAdmit() {
+    const auto& admit = At(Stage::kAdmit);
+    if (!admit) return {};
+    if (const auto& score = At(Stage::kScore)) {
+      return source_.Bad(
+          admit->offset,
+          fmt::format("admit={} drops tokens while the prompt is read, so that the layers hold "
+                      "different ones, and score={} chooses among all of them at its end",
+                      admit->use.part->name, score->use.part->name),
+          "Leave one of them out.");
+    }
+    const auto& store = At(Stage::kStore);
+    if (admit->use.part->revives && store && store->storage.seals()) {
+      return source_.Bad(store->offset,
+                         fmt::format("admit={} puts late tokens between earlier ones, and entries "
+                                     "that are stored in {} are behind each other for good",
+                                     admit->use.part->name, store->name),
+                         "Store them in f16, or use admit=pyramidinfer.");
     }
     return {};
   }

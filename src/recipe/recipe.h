@@ -24,10 +24,14 @@ struct PartUse {
 struct Plan {
   std::string canonical;  // parses to the same plan; the same for every way of writing it
   PartUse score, alloc, select, when;  // only `select` if every entry stays
+  PartUse admit;                       // no part if every token goes through every layer
   Storage storage;
   std::string store_text;  // as in `canonical`, without "store="; empty for the default
 
   bool keeps_all() const { return select.part->select == nullptr; }
+  // Some tokens go through some layers only; every entry that comes to be is kept then.
+  bool admits() const { return admit.part != nullptr; }
+  bool revives() const { return admits() && admit.part->revives; }
   Needs needs() const;  // nothing if it keeps all, but what its storage needs
   uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
   bool takes_budget() const;         // keeps_all() does not, and some ways of sharing it out do not

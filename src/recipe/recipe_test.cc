@@ -56,6 +56,9 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"score=tova + select=layer + when=decode + f32", "tova + store=f32"},
       {"alloc=ada + score=keydiff(recent=32) + when=chunks",
        "score=keydiff(recent=32) + alloc=ada + when=chunks"},
+      {"admit=lazyllm + f32", "lazyllm + store=f32"},
+      {"lazyllm(times=2,prune=50%)", "lazyllm(prune=0.5,times=2)"},
+      {"kivi4 + pyramidinfer(decay=0.8)", "pyramidinfer(decay=0.8) + store=kivi"},
       {"q4_0(rotate=none)", "full + store=q4_0"},
       {"q4_0(rotate=both,residual=64)", "full + store=q4_0(residual=64,rotate=both)"},
       {"q4_0(sinks=0)", "full + store=q4_0"},
@@ -163,7 +166,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
       {"stoer=f16",
        "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
-       "There are: score, alloc, select, when, store."},
+       "There are: score, alloc, select, when, admit, store."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
        "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, tuned, mixed."},
@@ -194,6 +197,15 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"streaming(positions=cache) + mixed(v=q4_0,sinks=4)",
        "\"streaming\" moves the first tokens, by whose positions \"mixed\" finds its sinks"},
       {"mixed(v=kivi2,residual=7)", "\"mixed\": residual must be a multiple of 32"},
+      {"snapkv + lazyllm",
+       "admit=lazyllm drops tokens while the prompt is read, so that the layers hold different "
+       "ones, and score=snapkv chooses among all of them at its end (recipe, column 10)"},
+      {"full + pyramidinfer", "\"full\" keeps every entry, so that admit=pyramidinfer has nothing"},
+      {"lazyllm + select=layer", "select=layer needs a score, and the recipe has none"},
+      {"lazyllm + admit=pyramidinfer", "the stage \"admit\" is set twice"},
+      {"lazyllm + kivi4",
+       "admit=lazyllm puts late tokens between earlier ones, and entries that are stored in kivi4 "
+       "are behind each other for good (recipe, column 11). Store them in f16"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},
   };

@@ -201,7 +201,7 @@ class Output(Case):
         result = self.json("run", "-m", NANO, "-p", PROMPT, "-n", "12", "--ignore-eos")
         self.assertEqual(list(result), ["text", "prompt_tokens", "generated_tokens", "stop", "kv", "timings"])
         self.assertEqual(list(result["kv"]), ["recipe", "budget", "entries", "entries_full", "bytes",
-                                              "bytes_allocated", "bytes_full_f16", "bytes_peak"])
+                                              "bytes_allocated", "bytes_full_f16", "bytes_peak", "tokens_computed"])
         self.assertEqual(list(result["timings"]),
                          ["load_ms", "prefill_ms", "decode_ms", "prefill_tok_s", "decode_tok_s"])
         self.assertEqual((result["generated_tokens"], result["stop"]), (12, "length"))
@@ -210,6 +210,7 @@ class Output(Case):
         # 8 layers of 2 KV heads of 32 + 32 numbers; the last token drawn is not in the cache.
         tokens = result["prompt_tokens"] + 11
         self.assertEqual((kv["entries"], kv["entries_full"]), (16 * tokens, 16 * tokens))
+        self.assertEqual(kv["tokens_computed"], [tokens] * 8)
         self.assertEqual(kv["bytes_full_f16"], 16 * 64 * 2 * tokens)
         self.assertGreaterEqual(kv["bytes"], kv["bytes_full_f16"])
         self.assertLessEqual(kv["bytes"], 1.2 * kv["bytes_full_f16"])
@@ -601,6 +602,31 @@ class Pages(Case):
         for part in self.json("methods")["parts"]:
             self.assertIn(f'{part["stage"]}={part["name"]}', table)
             self.assertIn(part["summary"].split()[0], self.succeeds("methods", f'{part["stage"]}={part["name"]}'))
+
+    def test_admit(self):
+        def run(*arguments):
+            return self.json("run", "-m", NANO, "-p", PROMPT * 60, "-n", "3", "--ignore-eos", "--kv", *arguments)
+
+        full = run("full")
+        tokens = full["prompt_tokens"]
+        for recipe, same in (("lazyllm(prune=0)", True), ("lazyllm", False), ("pyramidinfer(decay=0.5)", False),
+                             ("pyramidinfer(decay=0.5) + store=kivi", False), ("lazyllm + store=f32", False)):
+            done = run(recipe)
+            computed = done["kv"]["tokens_computed"]
+            self.assertEqual((done["kv"]["recipe"], done["prompt_tokens"], computed[0]), (recipe, tokens, tokens + 2))
+            self.assertEqual(computed, sorted(computed, reverse=True))
+            self.assertEqual(done["kv"]["entries"], 2 * sum(computed))
+            if same:
+                self.assertEqual((done["text"], computed), (full["text"], [tokens + 2] * 8))
+            else:
+                self.assertLess(computed[7], 0.8 * tokens)
+        refused = [("lazyllm", "--kv-budget", "64", "takes no budget"), ("snapkv + lazyllm", "chooses among all"),
+                   ("full + lazyllm", "nothing to decide"), ("lazyllm + q4_0", "behind each other for good"),
+                   ("lazyllm + pyramidinfer", "set twice"), ("lazyllm", "--protect", "4", "before they have any"),
+                   ("lazyllm", "--save-session", "/tmp/no-session", "session file"), ("lazyllm(prune=1)", "prune")]
+        for *arguments, says in refused:
+            self.refused("run", "-m", NANO, "-p", PROMPT, "--kv", *arguments, says=says)
+        self.refused("bench", "-m", NANO, "--ctx", "64", "--kv", "lazyllm", says="layer by layer")
 
     def test_eviction(self):
         def kept(*arguments):
