@@ -306,6 +306,11 @@ void SequenceCache::Positions(uint32_t layer, uint32_t kv_head, std::span<int32_
   ReadPositions(Head(layer, kv_head), out);
 }
 
+uint64_t SequenceCache::TakeUnchangedKeys(uint32_t layer, uint32_t kv_head) {
+  PITH_CHECK(spec().keys.scope == OwnerScope::kHead);
+  return impl_->KeysOf(impl_->HeadNumber(layer, kv_head)).TakeUnchanged();
+}
+
 Result<std::span<std::byte>> SequenceCache::SideUnit(std::string_view name, uint32_t layer,
                                                      uint32_t kv_head, uint64_t unit) {
   const uint32_t head = impl_->HeadNumber(layer, kv_head);

@@ -147,6 +147,12 @@ class SequenceCache {
                   float* rows) const;
   void Positions(uint32_t layer, uint32_t kv_head, std::span<int32_t> out) const;
 
+  // How many of a head's first keys read as they did at the last call (none before the first one):
+  // what is derived from the others must be made again. Keys that were written, dropped, sealed,
+  // replaced or truncated count as changed; threads may call it at the same time for different
+  // heads. For keys with a list of their own.
+  uint64_t TakeUnchangedKeys(uint32_t layer, uint32_t kv_head);
+
   // Valid until the next Extend, Insert, Keep, Seal, Truncate, assignment or destruction.
   HeadView Head(uint32_t layer, uint32_t kv_head) const;
   std::span<const HeadView> Heads(uint32_t layer) const;  // [num_kv_heads]

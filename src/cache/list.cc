@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "cache/group_list.h"
@@ -36,6 +37,7 @@ EntryList EntryList::Fork(PagePool* pool, const ListLayouts* layouts, HeldBytes*
   if (sinks_ != nullptr) fork.sinks_->Share(*sinks_);
   if (sealed_ != nullptr) fork.sealed_->Share(*sealed_);
   fork.joined_ = joined_;
+  fork.unchanged_ = unchanged_;
   return fork;
 }
 
@@ -65,6 +67,7 @@ void EntryList::Commit(std::span<const int32_t> positions) {
 void EntryList::Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride) {
   const uint64_t in_front = size() - tail_.size();
   PITH_CHECK(first >= in_front);
+  ChangedFrom(first);
   tail_.Write(first - in_front, count, rows, row_stride);
 }
 
@@ -91,7 +94,12 @@ bool EntryList::ReserveKeep(std::span<const uint32_t> entries) {
   return complete;
 }
 
+uint64_t EntryList::TakeUnchanged() { return std::exchange(unchanged_, size()); }
+
 void EntryList::CommitKeep(std::span<const uint32_t> entries) {
+  uint64_t same = 0;
+  while (same < entries.size() && entries[same] == same) ++same;
+  ChangedFrom(same);
   ForEachKept(entries, [](ListPart& part, std::span<const uint32_t> kept) {
     part.MoveKept(kept);
     part.FinishKeep();
@@ -104,6 +112,7 @@ void EntryList::Cancel() {
 }
 
 void EntryList::Truncate(uint64_t size) {
+  ChangedFrom(size);
   ForEachPart(*this, [&size](ListPart& part) {
     const uint64_t here = std::min(size, part.size());
     part.Truncate(here);
@@ -144,6 +153,7 @@ bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count) {
 }
 
 void EntryList::CommitSeal() {
+  ChangedFrom(num_sinks() + sink_positions_.size() + num_sealed());
   const size_t num_pages = sealed_->views().size();
   seal_first_page_ = num_sink_pages() + (num_pages > 0 ? num_pages - 1 : 0);
   if (!sink_positions_.empty()) {

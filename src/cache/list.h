@@ -5,6 +5,7 @@
 // kernels read are kept up to date with every change.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -72,6 +73,9 @@ class EntryList {
   void FinishSeal();
   void ShrinkTail();
 
+  // How many of the first entries read as they did the last time that this was asked.
+  uint64_t TakeUnchanged();
+
   uint64_t LogicalBytes() const;
   uint64_t MetadataBytes() const;
   uint64_t AllocatedBytes() const;
@@ -88,6 +92,7 @@ class EntryList {
   template <class Visit>
   void ForEachKept(std::span<const uint32_t> entries, const Visit& visit);
   size_t num_sink_pages() const { return sinks_ != nullptr ? sinks_->views().size() : 0; }
+  void ChangedFrom(uint64_t entry) { unchanged_ = std::min(unchanged_, entry); }
   // Joins the views anew, from this page of all on.
   void RefreshFrom(size_t page);
 
@@ -101,6 +106,8 @@ class EntryList {
   std::vector<int32_t> sink_positions_, seal_positions_;
   std::vector<uint32_t> seal_kept_;
   size_t seal_first_page_ = 0;  // no earlier page changes
+
+  uint64_t unchanged_ = 0;
 };
 
 }  // namespace pith

@@ -41,6 +41,7 @@ bool PageList::ReplaceFirst(std::span<const int32_t> positions, const float* row
 bool EntryList::ReplaceFirst(std::span<const int32_t> positions, const float* rows,
                              size_t row_stride) {
   PITH_CHECK(size() == tail_.size());
+  ChangedFrom(0);
   const bool complete = tail_.ReplaceFirst(positions, rows, row_stride);
   Refresh();
   return complete;

@@ -97,7 +97,7 @@ Status Engine::Impl::CheckMemory(const Sequence& sequence, size_t num_tokens) co
                  options.model_path, "Shorten the text, or store the cache in a smaller form.");
 }
 
-Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens) {
+Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens, bool generated) {
   const auto first_row = static_cast<uint32_t>(rows.tokens.size());
   const size_t first_position = sequence.tokens.size();
   rows.tokens.insert(rows.tokens.end(), tokens.begin(), tokens.end());
@@ -114,8 +114,13 @@ Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens
     sequence.admission.blocks.Begin();
     observer = &sequence.admission.blocks;
   }
-  rows.sequences.push_back({&sequence.cache, first_row, static_cast<uint32_t>(tokens.size()),
-                            observer, &sequence.compensation});
+  const bool selects = generated && !sequence.reader.rule().reads_all();
+  rows.sequences.push_back({.cache = &sequence.cache,
+                            .first_row = first_row,
+                            .num_rows = static_cast<uint32_t>(tokens.size()),
+                            .observer = observer,
+                            .compensation = &sequence.compensation,
+                            .reader = selects ? &sequence.reader : nullptr});
   return {};
 }
 
@@ -140,7 +145,7 @@ Result<std::span<const float>> Engine::Impl::RunChunk(Sequence& sequence,
                                                       std::span<const int32_t> tokens,
                                                       size_t num_outputs) {
   rows = {};
-  PITH_TRY(AddRows(sequence, tokens));
+  PITH_TRY(AddRows(sequence, tokens, false));
   rows.outputs.resize(num_outputs);
   std::iota(rows.outputs.begin(), rows.outputs.end(),
             static_cast<int32_t>(tokens.size() - num_outputs));
@@ -260,7 +265,7 @@ Result<std::span<const float>> Engine::Step(std::span<Sequence* const> sequences
   for (Sequence* sequence : sequences) PITH_TRY(impl_->MakeRoom(*sequence, 1));
   impl_->rows = {};
   for (size_t i = 0; i < sequences.size(); ++i) {
-    if (Status added = impl_->AddRows(*sequences[i], tokens.subspan(i, 1)); !added) {
+    if (Status added = impl_->AddRows(*sequences[i], tokens.subspan(i, 1), true); !added) {
       // What has been extended for this step is taken back, so that every cache is what it was.
       for (size_t j = 0; j < i; ++j) {
         sequences[j]->Truncate(sequences[j]->tokens.size());

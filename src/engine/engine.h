@@ -14,6 +14,7 @@
 #include "cache/page.h"
 #include "engine/admission.h"
 #include "engine/compensation.h"
+#include "engine/entry_reader.h"
 #include "engine/move_sinks.h"
 #include "engine/observations.h"
 #include "gguf/gguf.h"
@@ -56,6 +57,7 @@ struct Sequence {
   uint64_t tokens_to_come = 0;
   Compensation compensation;  // what the recipe folds its dropped entries into
   Admission admission;        // of a recipe that drops tokens while they are read
+  EntryReader reader;         // what the recipe reads for a new token
 
   // Looks on while tokens are fed, if the recipe gathers nothing; not owned, and no fork's.
   StepObserver* watcher = nullptr;

@@ -35,6 +35,7 @@ struct Engine::Impl {
   CacheSpec SpecFor(const Plan& plan) const;  // after CheckProfile
   // Refuses what cannot be run, and makes ready what its scores need.
   Status PrepareFor(const PlannedRun& kv);
+  Status CheckReading(const PlannedRun& kv) const;
   Status CheckBytes(const PlannedRun& kv) const;
   uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
   Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,
@@ -58,7 +59,9 @@ struct Engine::Impl {
   uint64_t MaxTokens(const Sequence& sequence) const;
   Status CheckTokens(const Sequence& sequence, std::span<const int32_t> tokens) const;
   Status CheckMemory(const Sequence& sequence, size_t num_tokens) const;
-  Status AddRows(Sequence& sequence, std::span<const int32_t> tokens);
+  // `generated`: the sequence reads as its recipe says; a text is read with all that is stored.
+  Status AddRows(Sequence& sequence, std::span<const int32_t> tokens, bool generated);
+  EntryReader ReaderFor(const Plan& plan) const;  // after CheckProfile
   Result<std::span<const float>> RunRows(std::span<Sequence* const> sequences);
   Result<std::span<const float>> RunChunk(Sequence& sequence, std::span<const int32_t> tokens,
                                           size_t num_outputs);

@@ -108,13 +108,24 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
 CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
 
 Sequence Sequence::Fork() const {
-  return {cache.Fork(),      tokens,      kv,        pinned,         observations, entries_per_head,
-          since_compression, head_memory, sink_keys, tokens_to_come, compensation, admission};
+  return {cache.Fork(),
+          tokens,
+          kv,
+          pinned,
+          observations,
+          entries_per_head,
+          since_compression,
+          head_memory,
+          sink_keys,
+          tokens_to_come,
+          compensation,
+          admission,
+          reader};
 }
 
 CacheUsage Sequence::Usage() const {
   CacheUsage usage = cache.Usage();
-  const uint64_t beside = compensation.bytes() + admission.bytes();
+  const uint64_t beside = compensation.bytes() + admission.bytes() + reader.bytes();
   usage.metadata += beside;
   usage.held += beside;
   usage.held_peak += beside;
@@ -164,6 +175,7 @@ Result<Sequence> Engine::NewSequence(std::span<const PlannedRun> kvs) {
   Sequence sequence{SequenceCache(impl_->pool.get(), impl_->SpecFor(kvs[0].plan)), {}, kvs[0]};
   sequence.observations = Observations(impl_->model->shape(), needs);
   sequence.admission = Admission(sequence.kv.plan, impl_->model->shape());
+  sequence.reader = impl_->ReaderFor(kvs[0].plan);
   return sequence;
 }
 
@@ -185,7 +197,12 @@ Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
   PITH_TRY(impl_->PrepareFor(kv));
   Sequence fork = prompt.Fork();
   fork.kv = kv;
+  fork.reader = impl_->ReaderFor(kv.plan);
   return fork;
+}
+
+EntryReader Engine::Impl::ReaderFor(const Plan& plan) const {
+  return {plan.read_rule(), SpecFor(plan), profile ? &*profile : nullptr};
 }
 
 Status Engine::Compress(Sequence& sequence, CompressionReport* report,
@@ -205,6 +222,7 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report,
 Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   PITH_TRY(CheckProfile(kv.plan));
   PITH_TRY(CheckForms(SpecFor(kv.plan), options.model_path));
+  PITH_TRY(CheckReading(kv));
   if (kv.plan.keeps_all() && !kv.plan.admits()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
@@ -224,6 +242,21 @@ Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   }
   if (needs.token_kinds && token_kinds.empty()) token_kinds = TokenKinds(*tokenizer);
   return {};
+}
+
+Status Engine::Impl::CheckReading(const PlannedRun& kv) const {
+  if (kv.plan.read_rule().reads_all()) return {};
+  if (InBytes(kv)) {
+    return InputError("\"" + kv.plan.canonical +
+                          "\" keeps an index of the keys beside the cache, for which a budget in "
+                          "bytes leaves no memory",
+                      "budget \"" + kv.budget->text + "\"",
+                      "Give entries per head (512) or a share of the prompt (10%).");
+  }
+  if (model->shape().window == 0) return {};
+  return InputError("the model attends to the last " + std::to_string(model->shape().window) +
+                        " tokens only, of which \"" + kv.plan.canonical + "\" knows nothing",
+                    options.model_path, "Use read=all.");
 }
 
 // What a budget in bytes must hold at least: a chunk beside what is protected.

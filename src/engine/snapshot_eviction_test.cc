@@ -122,7 +122,7 @@ TEST_P(SnapshotEviction, SaveLoadContinue_EqualsContinueBitForBit) {
     Snapshot loaded = LoadSnapshot(*other, path_, kv).value();
     EXPECT_EQ(loaded.sequence.pinned, sequence.pinned);
     EXPECT_EQ(loaded.sequence.Usage().entries, sequence.Usage().entries);
-    EXPECT_EQ(loaded.sequence.Usage().metadata, sequence.Usage().metadata);
+    EXPECT_EQ(loaded.sequence.cache.Usage().metadata, sequence.cache.Usage().metadata);
     ASSERT_TRUE(Save(*other, loaded.sequence));
     EXPECT_TRUE(ReadAll(path_) == bytes) << "saved again, it is another file";
     EXPECT_EQ(GoOn(*other, loaded.sequence), GoOn(*engine, sequence)) << compressed;

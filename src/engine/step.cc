@@ -13,8 +13,17 @@ struct StepRunner::LayerState {
   StepRunner* runner = nullptr;
   uint32_t layer = 0;
   std::vector<AttendSequence> sequences;
+  struct Reader {
+    EntryReader* reader = nullptr;  // null: everything is read
+    SequenceCache* cache = nullptr;
+  };
+  std::vector<Reader> readers;  // of the sequences
   std::optional<AttendPlan> plan;
-  std::atomic<uint32_t> next_item{0};
+  std::atomic<uint32_t> next_item{0}, next_selection{0};
+
+  bool selects() const {
+    return std::ranges::any_of(readers, [](const Reader& r) { return r.reader != nullptr; });
+  }
 };
 
 namespace {
@@ -67,7 +76,7 @@ StepRunner::~StepRunner() {
 void StepRunner::Pause() { ggml_threadpool_pause(pool_); }
 
 Status StepRunner::Reserve(uint32_t rows) {
-  return Build({rows, 1, false, 0, model_.params().num_layers});
+  return Build({rows, 1, false, false, 0, model_.params().num_layers});
 }
 
 namespace {
@@ -161,8 +170,9 @@ ggml_tensor* StepRunner::BuildLayer(const SegmentContext& s, uint32_t layer, ggm
                             static_cast<int64_t>(key.outputs));
     x = ggml_get_rows(s.ctx, x, outputs_);
   }
+  ggml_tensor* ready = key.selects ? BuildSelect(s, layer, qkv.q, written) : written;
   ggml_tensor* attend_args[] = {
-      qkv.q, written};  // `written` is an edge: the cache is filled before it is read
+      qkv.q, ready};  // `written` is an edge: the cache is filled before it is read
   const int64_t mixed_size = static_cast<int64_t>(p.value_dim) * p.num_query_heads;
   ggml_tensor* partial = ggml_custom_4d(s.ctx, GGML_TYPE_F32, mixed_size, qkv.q->ne[2], 1, 1,
                                         attend_args, 2, PartialOp, GGML_N_TASKS_MAX, state);
@@ -234,6 +244,47 @@ void StepRunner::ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* 
     sequence.observer->Observe(state->layer, *sequence.cache, rows_of(dst->src[0], sequence),
                                rows_of(dst->src[1], sequence), thread, num_threads);
   }
+}
+
+// Once keys are written, every sequence with a reader chooses what it reads, and attention is cut
+// for it.
+ggml_tensor* StepRunner::BuildSelect(const SegmentContext& s, uint32_t layer, ggml_tensor* q,
+                                     ggml_tensor* written) {
+  LayerState* state = layers_[layer].get();
+  ggml_tensor* select_args[] = {q, written};
+  ggml_tensor* selected = ggml_custom_4d(s.ctx, GGML_TYPE_F32, 1, 1, 1, 1, select_args, 2, SelectOp,
+                                         GGML_N_TASKS_MAX, state);
+  return ggml_custom_4d(s.ctx, GGML_TYPE_F32, 1, 1, 1, 1, &selected, 1, CutOp, 1, state);
+}
+
+void StepRunner::SelectOp(ggml_tensor* dst, int thread, int /*num_threads*/, void* data) {
+  auto* state = static_cast<LayerState*>(data);
+  if (!state->selects()) return;
+  StepRunner& runner = *state->runner;
+  const ggml_tensor* q = dst->src[0];
+  const AttendShape shape = ShapeOf(runner.model_.params());
+  std::vector<const float*> queries(shape.group());
+  while (true) {
+    const uint32_t i = state->next_selection.fetch_add(1, std::memory_order_relaxed);
+    const uint32_t sequence = i / shape.num_kv_heads, kv_head = i % shape.num_kv_heads;
+    if (sequence >= state->readers.size()) return;
+    const LayerState::Reader& reading = state->readers[sequence];
+    if (reading.reader == nullptr) continue;
+    for (uint32_t h = 0; h < shape.group(); ++h) {
+      queries[h] = RowData(q, kv_head * shape.group() + h, state->sequences[sequence].first_row);
+    }
+    reading.reader->Select(state->layer, kv_head, *reading.cache, queries, shape.scale,
+                           &runner.select_scratch_[static_cast<size_t>(thread)],
+                           &runner.selections_[i]);
+  }
+}
+
+void StepRunner::CutOp(ggml_tensor* /*dst*/, int thread, int /*num_threads*/, void* data) {
+  auto* state = static_cast<LayerState*>(data);
+  if (thread != 0 || !state->selects()) return;
+  StepRunner& runner = *state->runner;
+  for (size_t i = 0; i < runner.runs_.size(); ++i) runner.runs_[i] = runner.selections_[i].runs;
+  state->plan->Recut(state->sequences);
 }
 
 namespace {
@@ -311,12 +362,26 @@ void StepRunner::MergeOp(ggml_tensor* dst, int thread, int num_threads, void* da
               thread, num_threads);
 }
 
+void StepRunner::PlanReading(uint32_t layer, const StepSequence& from, AttendSequence* sequence) {
+  LayerState& state = *layers_[layer];
+  const bool selects = from.reader != nullptr && from.reader->SelectsIn(layer);
+  PITH_CHECK(!selects || from.num_rows == 1);
+  if (selects) {
+    const uint32_t num_kv_heads = model_.params().num_kv_heads;
+    sequence->runs = std::span(runs_).subspan(state.readers.size() * num_kv_heads, num_kv_heads);
+  }
+  state.readers.push_back({selects ? from.reader : nullptr, from.cache});
+}
+
 // Lengths differ from step to step (and, once entries are evicted, from layer to layer), so each
 // layer has its plan.
 void StepRunner::PlanAttention(const StepInput& input) {
   const HyperParams& p = model_.params();
   sequences_.assign(input.sequences.begin(), input.sequences.end());
   output_positions_.clear();
+  runs_.assign(input.sequences.size() * p.num_kv_heads, {});
+  selections_.resize(runs_.size());
+  select_scratch_.resize(static_cast<size_t>(num_threads_));
   for (const int32_t row : input.outputs) output_positions_.push_back(input.positions[row]);
   size_t scratch_bytes = 0;
   for (uint32_t layer = key_.first_layer; layer < key_.end_layer; ++layer) {
@@ -324,6 +389,7 @@ void StepRunner::PlanAttention(const StepInput& input) {
     const bool only_outputs =
         layer + 1 == p.num_layers && input.outputs.size() < input.positions.size();
     state.sequences.clear();
+    state.readers.clear();
     size_t next_output = 0;
     for (const StepSequence& sequence : input.sequences) {
       AttendSequence rows;
@@ -343,10 +409,14 @@ void StepRunner::PlanAttention(const StepInput& input) {
         rows.first_row = sequence.first_row;
         rows.positions = input.positions.subspan(sequence.first_row, sequence.num_rows);
       }
-      if (!rows.positions.empty()) state.sequences.push_back(rows);
+      if (rows.positions.empty()) continue;
+      PlanReading(layer, sequence, &rows);
+      state.sequences.push_back(rows);
     }
     state.plan.emplace(ShapeOf(p), state.sequences, num_threads_);
+    if (state.selects()) state.plan->ReserveRuns(state.sequences);
     state.next_item.store(0, std::memory_order_relaxed);
+    state.next_selection.store(0, std::memory_order_relaxed);
     scratch_bytes = std::max(scratch_bytes, state.plan->scratch_bytes());
   }
   if (scratch_memory_.size() < scratch_bytes + kScratchAlignment) {
@@ -372,9 +442,15 @@ void StepRunner::SetInputs(const StepInput& input) {
 Result<std::span<const float>> StepRunner::Run(const StepInput& input) {
   const bool observed = std::ranges::any_of(
       input.sequences, [](const StepSequence& s) { return s.observer != nullptr; });
+  const bool selects = std::ranges::any_of(
+      input.sequences, [](const StepSequence& s) { return s.reader != nullptr; });
   const uint32_t num_layers = model_.params().num_layers;
   const uint32_t layer = input.part ? input.part->layer : 0;
-  const GraphKey key{input.positions.size(), input.outputs.size(), observed, layer,
+  const GraphKey key{input.positions.size(),
+                     input.outputs.size(),
+                     observed,
+                     selects,
+                     layer,
                      input.part ? layer + 1 : num_layers};
   // Decoding repeats one shape: its graph and the places of its tensors are kept.
   if (!(key == key_)) PITH_TRY(Build(key));

@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "cache/cache.h"
 #include "engine/compensation.h"
+#include "engine/entry_reader.h"
 #include "engine/observer.h"
 #include "kernel/attend.h"
 #include "model/segments.h"
@@ -38,6 +39,7 @@ struct StepSequence {
   // that is not all that the cache holds in the layer.
   std::span<const uint32_t> entries;
   std::span<const std::span<const EntryRun>> runs;
+  EntryReader* reader = nullptr;  // of a sequence with one row; null: it reads every entry
 };
 
 // A layer by itself, for a prompt that goes through the model layer by layer.
@@ -87,6 +89,7 @@ class StepRunner {
   struct GraphKey {
     size_t rows = 0, outputs = 0;
     bool observed = false;  // at least one sequence has an observer
+    bool selects = false;   // or a reader
     uint32_t first_layer = 0, end_layer = 0;
     bool operator==(const GraphKey&) const = default;
   };
@@ -97,6 +100,11 @@ class StepRunner {
   void SetInputs(const StepInput& input);
 
   void BuildObserve(const SegmentContext& s, uint32_t layer, const Qkv& qkv, ggml_tensor* written);
+  ggml_tensor* BuildSelect(const SegmentContext& s, uint32_t layer, ggml_tensor* q,
+                           ggml_tensor* written);
+  void PlanReading(uint32_t layer, const StepSequence& from, AttendSequence* sequence);
+  static void SelectOp(ggml_tensor* dst, int thread, int num_threads, void* state);
+  static void CutOp(ggml_tensor* dst, int thread, int num_threads, void* state);
   static void ObserveOp(ggml_tensor* dst, int thread, int num_threads, void* state);
   static void WriteOp(ggml_tensor* dst, int thread, int num_threads, void* state);
   static void PartialOp(ggml_tensor* dst, int thread, int num_threads, void* state);
@@ -116,6 +124,10 @@ class StepRunner {
   std::vector<std::unique_ptr<LayerState>> layers_;
   std::vector<StepSequence> sequences_;
   std::vector<int32_t> output_positions_;
+  // Of the layer that runs, [sequence][kv_head].
+  std::vector<Selection> selections_;
+  std::vector<std::span<const EntryRun>> runs_;
+  std::vector<SelectScratch> select_scratch_;  // [thread]
   std::vector<std::byte> scratch_memory_;
   std::byte* scratch_ = nullptr;
   std::vector<float> result_;

@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "engine/profile.h"
+#include "model/model.h"
+#include "recipe/recipe.h"
 
 namespace pith {
 
 // Heads that differ, and whose order is not that of their numbers.
-inline Profile MakeProfile(const ModelIdentity& model) {
+inline Profile MakeProfile(const ModelIdentity& model, uint32_t key_dim) {
   Profile profile;
   const auto fill = [](std::vector<float>* values, size_t count, uint32_t step) {
     for (size_t i = 0; i < count; ++i) {
@@ -27,6 +29,8 @@ inline Profile MakeProfile(const ModelIdentity& model) {
   fill(&heads.gates, size_t{model.num_layers} * model.num_kv_heads, 12);
   fill(&heads.echo, query_heads, 13);
   fill(&heads.induction, query_heads, 14);
+  fill(&heads.labels, size_t{model.num_layers} * model.num_kv_heads * key_dim, 5);
+  heads.energies = heads.labels;
   constexpr float kBits[] = {4, 16, 2, 8};
   for (uint32_t layer = 0; layer < model.num_layers; ++layer) {
     heads.key_bits.push_back(kBits[layer % 4]);
@@ -39,23 +43,23 @@ inline Profile MakeProfile(const ModelIdentity& model) {
 inline Result<std::string> WriteMadeProfile(const std::string& model_path) {
   PITH_ASSIGN(const GgufFile file, GgufFile::Open(model_path));
   PITH_ASSIGN(const ModelIdentity model, IdentifyModel(file));
+  PITH_ASSIGN(const ModelShape shape, ReadModelShape(file));
   const std::string path = ProfileBeside(model_path);
-  PITH_TRY(AddToProfile(path, model, MakeProfile(model)));
+  PITH_TRY(AddToProfile(path, model, MakeProfile(model, shape.key_dim)));
   return path;
 }
 
 // Whether a method's preset drops entries of a prompt that was read whole.
 inline bool DropsEntries(const MethodInfo& method) {
-  return !method.recipe.empty() && method.name != "full" &&
-         FindPart(Stage::kAdmit, method.name) == nullptr;
+  return !method.recipe.empty() && !ParseRecipe(method.recipe).value().keeps_all();
 }
 
 // A preset by name; those whose defaults are for longer texts with parameters for about 200 tokens.
 inline std::string RecipeForShortTexts(std::string_view preset) {
   static const std::map<std::string_view, std::string> kRecipes = {
-      {"duo", "duo(sinks=4,recent=20)"},
-      {"razor", "razor(local=30)"},
-      {"fastgen", "fastgen(recovery=0.8)"}};
+      {"duo", "duo(sinks=4,recent=20)"},    {"razor", "razor(local=30)"},
+      {"fastgen", "fastgen(recovery=0.8)"}, {"quest", "quest(budget=24,page=8,dense=1)"},
+      {"ds", "ds(budget=20,dense=1)"},      {"twilight", "twilight(p=0.6,share=60%,dense=1)"}};
   const auto found = kRecipes.find(preset);
   return found != kRecipes.end() ? found->second : std::string(preset);
 }

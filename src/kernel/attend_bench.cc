@@ -1,7 +1,7 @@
 // Attention against ggml, on the same numbers, in the same thread pool,
 // alternating; medians.
 //
-//   pith_kernel_bench [decode|prefill|ragged|runs]
+//   pith_kernel_bench [decode|prefill|ragged|runs|select]
 //                     [--form NAME] [--threads N] [--dim N] [--context N]
 //
 // Both sides are timed as one ggml graph, ours with the two custom operations
@@ -32,6 +32,7 @@
 #include "kernel/ragged_bench.h"
 #include "kernel/ref/page_builder.h"
 #include "kernel/runs_bench.h"
+#include "kernel/select_bench.h"
 
 namespace pith {
 namespace {
@@ -368,7 +369,8 @@ int Main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     const auto number = [&] { return static_cast<uint32_t>(std::stoul(argv[++i])); };
-    if (arg == "decode" || arg == "prefill" || arg == "ragged" || arg == "runs") {
+    if (arg == "decode" || arg == "prefill" || arg == "ragged" || arg == "runs" ||
+        arg == "select") {
       filter.regime = arg;
     } else if (i + 1 < argc && arg == "--form") {
       filter.form = argv[++i];
@@ -379,10 +381,11 @@ int Main(int argc, char** argv) {
     } else if (i + 1 < argc && arg == "--context") {
       filter.context = number();
     } else {
-      fmt::print(stderr,
-                 "usage: {} [decode|prefill|ragged|runs] [--form NAME] [--threads N] [--dim N] "
-                 "[--context N]\n",
-                 argv[0]);
+      fmt::print(
+          stderr,
+          "usage: {} [decode|prefill|ragged|runs|select] [--form NAME] [--threads N] [--dim N] "
+          "[--context N]\n",
+          argv[0]);
       return 2;
     }
   }
@@ -412,6 +415,9 @@ int Main(int argc, char** argv) {
     for (const uint32_t context : {16384u, 32768u}) {
       if (filter.Takes("ragged", 1, dim, context)) {
         ReportRagged(kQueryHeads, kKvHeads, dim, context);
+      }
+      if (filter.Takes("select", 1, dim, context)) {
+        ReportSelection(kQueryHeads, kKvHeads, dim, context);
       }
     }
     for (const uint32_t context : {32768u, 131072u}) {

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "simd/convert-inl.h"
 
@@ -152,6 +153,18 @@ HWY_INLINE Octet Exp2(const Octet& x) {
     r.part[i] = hn::IfThenElseZero(hn::Ge(v, hn::Set(d, -125.0f)), power);
   }
   return r;
+}
+
+// Calls run with `count`, 1 to kMost, as a constant.
+template <size_t kMost, class Run>
+HWY_INLINE void WithRows(size_t count, const Run& run) {
+  if constexpr (kMost > 0) {
+    if (count == kMost) {
+      run(std::integral_constant<size_t, kMost>());
+    } else {
+      WithRows<kMost - 1>(count, run);
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -5,7 +5,6 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <type_traits>
 
 #include "kernel/octet-inl.h"
 #include "kernel/probability.h"
@@ -62,18 +61,6 @@ void Normalise(float* row, size_t visible, size_t count) {
 // Queries whose sums fit the registers.
 constexpr size_t kTileRows = 6;
 
-// Calls run with the number of rows, 1 to kTileRows, as a constant.
-template <size_t kRows = kTileRows, class Run>
-HWY_INLINE void WithRows(size_t num_rows, const Run& run) {
-  if constexpr (kRows > 0) {
-    if (num_rows == kRows) {
-      run(std::integral_constant<size_t, kRows>());
-    } else {
-      WithRows<kRows - 1>(num_rows, run);
-    }
-  }
-}
-
 // With the blocks that hold the keys [0, visible). All queries take their turn with a block while
 // it is in the cache of the processor.
 void ScaledProducts(const PackedKeys& keys, std::span<const float* const> queries, size_t visible,
@@ -83,7 +70,7 @@ void ScaledProducts(const PackedKeys& keys, std::span<const float* const> querie
       float* rows[kTileRows];
       const size_t count = std::min(kTileRows, queries.size() - first);
       for (size_t r = 0; r < count; ++r) rows[r] = out + (first + r) * stride + block * kBlock;
-      WithRows(count, [&](auto tile_rows) {
+      WithRows<kTileRows>(count, [&](auto tile_rows) {
         BlockScores<tile_rows>(keys.block(block), keys.dim(), &queries[first], scale, rows);
       });
     }

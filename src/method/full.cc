@@ -4,7 +4,8 @@ namespace pith {
 
 const MethodInfo& FullMethod() {
   static constexpr Part kParts[] = {
-      {.stage = Stage::kSelect, .name = "full", .summary = "every entry of every head stays"}};
+      {.stage = Stage::kSelect, .name = "full", .summary = "every entry of every head stays"},
+      {.stage = Stage::kRead, .name = "all", .summary = "every entry of every head"}};
   static constexpr MethodInfo kInfo = {
       .name = "full",
       .summary =

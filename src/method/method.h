@@ -9,13 +9,14 @@
 #include <span>
 #include <string_view>
 
+#include "kernel/read_rule.h"
 #include "method/stage.h"
 
 namespace pith {
 
 // The questions that a recipe answers, in the order in which a canonical recipe names them.
-enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kAdmit, kStore };
-inline constexpr size_t kNumStages = 6;
+enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kAdmit, kStore, kRead };
+inline constexpr size_t kNumStages = 7;
 
 struct StageInfo {
   Stage stage;
@@ -46,7 +47,7 @@ struct Part {
   std::string_view needs;     // what the engine must gather for it, in words
   std::string_view protects;  // kScore: which entries are never dropped
 
-  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect
+  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect, kRead
   // kScore
   uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
   ScoreFunction score = nullptr;
@@ -81,6 +82,8 @@ struct Part {
   // last layer. Else they are gone for good.
   bool revives = false;
   AdmitBlock (*block)(Parameters, uint32_t layer, uint32_t num_layers) = nullptr;
+  // kRead; without a function every entry is read
+  ReadRule (*read)(Parameters) = nullptr;
 };
 
 struct MethodInfo {

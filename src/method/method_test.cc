@@ -44,6 +44,7 @@ TEST(PartTable, EveryPart_CanDoWhatItsStageAsks) {
       EXPECT_EQ(part.admit != nullptr, part.stage == Stage::kAdmit) << part.name;
       EXPECT_EQ(part.judges != nullptr, part.stage == Stage::kAdmit) << part.name;
       EXPECT_EQ(part.drops != nullptr, part.stage == Stage::kAdmit) << part.name;
+      EXPECT_EQ(part.read != nullptr, part.stage == Stage::kRead && part.name != "all");
       for (const ParameterInfo& parameter : part.parameters) {
         EXPECT_TRUE(IsRecipeName(parameter.name)) << part.name;
         EXPECT_FALSE(parameter.default_value.empty()) << part.name;

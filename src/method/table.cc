@@ -33,7 +33,10 @@
   ROW(KvZipMethod)        \
   ROW(FastGenMethod)      \
   ROW(LazyLlmMethod)      \
-  ROW(PyramidInferMethod)
+  ROW(PyramidInferMethod) \
+  ROW(QuestMethod)        \
+  ROW(DsMethod)           \
+  ROW(TwilightMethod)
 // clang-format on
 
 namespace pith {
@@ -71,6 +74,7 @@ std::span<const StageInfo> Stages() {
       {Stage::kWhen, "when", "When is the cache compressed?"},
       {Stage::kAdmit, "admit", "Which tokens of a prompt go on to the next layer?"},
       {Stage::kStore, "store", "In which form are they stored?"},
+      {Stage::kRead, "read", "Which stored entries does a new token read?"},
   };
   return kStages;
 }

@@ -79,6 +79,9 @@ std::string CanonicalText(const Plan& plan) {
       AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
   std::string text = preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
   if (!plan.store_text.empty()) text += fmt::format(" + store={}", plan.store_text);
+  if (const PartUse& read = plan.read; read.part->read != nullptr) {
+    text += " + read=" + Written(read.part->name, read.part->parameters, read.values);
+  }
   return text;
 }
 

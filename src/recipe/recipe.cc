@@ -25,7 +25,8 @@ struct Choice {
 };
 
 // Defaults of the stages that may be left out.
-constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt", "", kDefaultStore};
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform",     "top", "prompt",
+                                                 "", kDefaultStore, "all"};
 
 PartUse WithDefaults(Stage stage, std::string_view name) {
   const Part* part = FindPart(stage, name);
@@ -59,6 +60,7 @@ class Resolver {
       plan.select = WithDefaults(Stage::kSelect, "full");
     }
     if (At(Stage::kAdmit)) plan.admit = use(Stage::kAdmit);
+    plan.read = use(Stage::kRead);
     const auto& store = At(Stage::kStore);
     plan.storage = store ? store->storage : FindStore(kDefaultStore)->make({});
     if (store) plan.store_text = store->store_text;
@@ -180,6 +182,14 @@ class Resolver {
                       admit->use.part->name, score->use.part->name),
           "Leave one of them out.");
     }
+    const auto& read = At(Stage::kRead);
+    if (admit->use.part->revives && read && read->use.part->read != nullptr) {
+      return source_.Bad(read->offset,
+                         fmt::format("admit={} chooses at every step which tokens a layer sees, so "
+                                     "that read={} has nothing to decide",
+                                     admit->use.part->name, read->use.part->name),
+                         "Leave one of them out, or use admit=pyramidinfer.");
+    }
     const auto& store = At(Stage::kStore);
     if (admit->use.part->revives && store && store->storage.seals()) {
       return source_.Bad(store->offset,
@@ -259,9 +269,9 @@ std::string_view Trim(std::string_view text) {
 
 Needs Plan::needs() const {
   Needs needs{.profile = storage.profile()};
-  if (keeps_all()) return needs;
-  for (const PartUse* use : {&score, &alloc, &select}) {
-    if (use->part->gather != nullptr) needs.Add(use->part->gather(use->values));
+  for (const PartUse* use : {&score, &alloc, &select, &read}) {
+    if (use->part == nullptr || use->part->gather == nullptr) continue;
+    needs.Add(use->part->gather(use->values));
   }
   return needs;
 }
@@ -289,6 +299,10 @@ uint32_t Plan::decode_interval() const {
 
 double Plan::decode_drop() const {
   return keeps_all() || when.part->drop == nullptr ? 0 : when.part->drop(when.values);
+}
+
+ReadRule Plan::read_rule() const {
+  return read.part->read == nullptr ? ReadRule() : read.part->read(read.values);
 }
 
 Result<Plan> ParseRecipe(std::string_view text) {

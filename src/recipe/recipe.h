@@ -25,14 +25,16 @@ struct Plan {
   std::string canonical;  // parses to the same plan; the same for every way of writing it
   PartUse score, alloc, select, when;  // only `select` if every entry stays
   PartUse admit;                       // no part if every token goes through every layer
+  PartUse read;
   Storage storage;
   std::string store_text;  // as in `canonical`, without "store="; empty for the default
 
+  // Whether every entry stays; what is read of them is another question.
   bool keeps_all() const { return select.part->select == nullptr; }
   // Some tokens go through some layers only; every entry that comes to be is kept then.
   bool admits() const { return admit.part != nullptr; }
   bool revives() const { return admits() && admit.part->revives; }
-  Needs needs() const;  // nothing if it keeps all, but what its storage needs
+  Needs needs() const;                            // if it keeps all, what storage and reading need
   uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
   bool takes_budget() const;         // keeps_all() does not, and some ways of sharing it out do not
   bool compensates() const;          // dropped entries are folded into one
@@ -40,6 +42,7 @@ struct Plan {
   bool between_chunks() const;       // compressed between the chunks of a prompt
   uint32_t decode_interval() const;  // 0: not after a number of tokens
   double decode_drop() const;        // 0: not when the budget is exceeded
+  ReadRule read_rule() const;
 };
 
 // `text` is a recipe, or "@file" for one in a file. Errors are input errors that give the position.

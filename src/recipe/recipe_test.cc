@@ -66,6 +66,12 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"mixed(sinks=8,v=q8_0)", "full + store=mixed(v=q8_0,sinks=8)"},
       {"kivi2(rotate=values)", "full + store=kivi(bits=2,rotate=values)"},
       {"snapkv + mixed(rotate=keys,k=q4_0)", "snapkv + store=mixed(k=q4_0,rotate=keys)"},
+      {"quest", "full + read=quest"},
+      {"read=all + full", "full"},
+      {"quest(budget=64,page=32) + snapkv", "snapkv + read=quest(budget=64,page=32)"},
+      {"ds(part=8)+kivi4", "full + store=kivi + read=ds(part=8)"},
+      {"twilight(p=0.95,base=quest,share=0.25)", "full + read=twilight"},
+      {"h2o + twilight(p=85%,base=all)", "h2o + read=twilight(p=0.85,base=all)"},
       {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
   };
   for (const auto& [text, canonical] : cases) {
@@ -78,6 +84,7 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
     EXPECT_EQ(again->select.part, plan->select.part);
     EXPECT_EQ(again->score.part, plan->score.part);
     EXPECT_EQ(again->storage, plan->storage);
+    EXPECT_EQ(again->read_rule(), plan->read_rule());
   }
 }
 
@@ -166,7 +173,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
       {"stoer=f16",
        "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
-       "There are: score, alloc, select, when, admit, store."},
+       "There are: score, alloc, select, when, admit, store, read."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
        "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, tuned, mixed."},
@@ -176,6 +183,11 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"f16 + f32",
        "the stage \"store\" is set twice, by \"f16\" and by \"f32\" (recipe, column 7). "
        "Leave one of them out."},
+      {"quest + ds", "the stage \"read\" is set twice, by \"quest\" and by \"ds\""},
+      {"twilight(p=0)", "the parameter \"p\" cannot be \"0\""},
+      {"quest(page=20)",
+       "the parameter \"page\" cannot be \"20\" (recipe, column 12). It must be one of 8, 16, 32, "
+       "64, 128."},
       {"full + select=full", "the stage \"select\" is set twice"},
       {"full(n=3)", "\"full\" has no parameter \"n\" (recipe, column 6). It takes no parameters."},
       {"mixed(q=f16)", "\"mixed\" has no parameter \"q\" (recipe, column 7)"},
@@ -206,6 +218,9 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"lazyllm + kivi4",
        "admit=lazyllm puts late tokens between earlier ones, and entries that are stored in kivi4 "
        "are behind each other for good (recipe, column 11). Store them in f16"},
+      {"lazyllm + quest",
+       "admit=lazyllm chooses at every step which tokens a layer sees, so that read=quest has "
+       "nothing to decide (recipe, column 11). Leave one of them out"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},
   };

@@ -1,0 +1,12 @@
+// The choice of what a token reads, and attention over it, against attention over everything.
+#pragma once
+
+#include <cstdint>
+
+namespace pith {
+
+// f16, on one thread, one token; 2 % of the entries, in runs of 16, have 90 % of the attention.
+// Prints rows for quest and twilight.
+void ReportSelection(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint32_t context);
+
+}  // namespace pith
