@@ -75,6 +75,7 @@ void PageList::CommitInsert(const ListInsertion& insertion) {
 
 void EntryList::CommitInsert(const ListInsertion& insertion) {
   PITH_CHECK(size() == tail_.size());
+  ChangedFrom(insertion.first_page * kMaxPageEntries);
   tail_.CommitInsert(insertion);
   Refresh();
 }

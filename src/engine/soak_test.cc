@@ -197,7 +197,7 @@ class Soak : public testing::Test {
   }
 
   const std::vector<std::string> recipes_ = Recipes();
-  Rng rng_{2026, 12};
+  Rng rng_{2026, 11};
   std::unique_ptr<Engine> engine_;
   std::vector<Sequence> live_;
   uint32_t opened_ = 0, refused_ = 0, done_ = 0;
