@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cli/options.h"
+#include "eval/report/report_data.h"
 
 namespace pith {
 namespace {
@@ -25,12 +26,20 @@ std::string DeltaOf(const CellSummary& cell) {
   return cell.delta ? fmt::format("{:+.2f}", *cell.delta) : std::string();
 }
 
-std::string Row(const CellSummary& cell, size_t task_width, size_t recipe_width) {
-  return fmt::format("{:<{}}{:>8}  {:<{}}{:>5}{:>6}  {:<24}{:>9}{:>8.1f}%{:>11}\n", cell.task,
-                     task_width, cell.length == 0 ? "" : std::to_string(cell.length),
-                     RecipeOf(cell), recipe_width, cell.items, cell.nulls, ScoreOf(cell),
-                     DeltaOf(cell), 100 * cell.saving,
-                     FormatBytes(static_cast<uint64_t>(cell.allocated)));
+size_t WidthOf(const ShareColumn& column) { return std::max<size_t>(9, column.name.size() + 2); }
+
+std::string Row(const CellSummary& cell, size_t task_width, size_t recipe_width,
+                std::span<const ShareColumn> work) {
+  std::string row =
+      fmt::format("{:<{}}{:>8}  {:<{}}{:>5}{:>6}  {:<24}{:>9}{:>8.1f}%{:>11}", cell.task,
+                  task_width, cell.length == 0 ? "" : std::to_string(cell.length), RecipeOf(cell),
+                  recipe_width, cell.items, cell.nulls, ScoreOf(cell), DeltaOf(cell),
+                  100 * cell.saving, FormatBytes(static_cast<uint64_t>(cell.allocated)));
+  for (const ShareColumn& column : work) {
+    const auto& share = cell.*column.share;
+    row += fmt::format("{:>{}}", share ? FormatShare(*share) : "", WidthOf(column));
+  }
+  return row + "\n";
 }
 
 ordered_json CellJson(const CellSummary& cell) {
@@ -65,6 +74,13 @@ ordered_json CellJson(const CellSummary& cell) {
                 {"bytes_peak", cell.peak},
                 {"bytes_full_f16", cell.full_f16},
                 {"entries_share", cell.entries_share}};
+  if (cell.read_share) {
+    json["read"] = {{"share", *cell.read_share}, {"index_bytes", *cell.index_bytes}};
+    if (cell.kept_mass) json["read"]["attention_kept"] = *cell.kept_mass;
+  }
+  if (cell.computed) {
+    json["computed"] = {{"context_share", *cell.context_computed}, {"share", *cell.computed}};
+  }
   json["first_token_ms"] = cell.first_token_ms;
   json["decode_tok_s"] = cell.decode_tokens_per_second;
   json["resident_bytes"] = cell.resident_bytes;
@@ -83,6 +99,7 @@ std::string SummaryTable(const ResultFile& results) {
     task_width = std::max(task_width, cell.task.size() + 2);
     recipe_width = std::max(recipe_width, RecipeOf(cell).size() + 2);
   }
+  const std::vector<ShareColumn> work = WorkColumns(cells);
   const bool aware = std::ranges::any_of(cells, &CellSummary::query_aware);
   const bool agnostic = !std::ranges::all_of(cells, &CellSummary::query_aware);
   std::string text;
@@ -91,11 +108,14 @@ std::string SummaryTable(const ResultFile& results) {
     text +=
         fmt::format("{}Query-{}: compressed {} the question is known.\n", text.empty() ? "" : "\n",
                     protocol ? "aware" : "agnostic", protocol ? "after" : "before");
-    text += fmt::format("{:<{}}{:>8}  {:<{}}{:>5}{:>6}  {:<24}{:>9}{:>9}{:>11}\n", "task",
-                        task_width, "length", "recipe", recipe_width, "n", "empty", "score [95 %]",
-                        "to full", "saved", "bytes");
+    text += fmt::format("{:<{}}{:>8}  {:<{}}{:>5}{:>6}  {:<24}{:>9}{:>9}{:>11}", "task", task_width,
+                        "length", "recipe", recipe_width, "n", "empty", "score [95 %]", "to full",
+                        "saved", "bytes");
+    for (const ShareColumn& column : work)
+      text += fmt::format("{:>{}}", column.name, WidthOf(column));
+    text += "\n";
     for (const CellSummary& cell : cells) {
-      if (cell.query_aware == protocol) text += Row(cell, task_width, recipe_width);
+      if (cell.query_aware == protocol) text += Row(cell, task_width, recipe_width, work);
     }
   }
   return text;

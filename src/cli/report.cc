@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "cli/terminal.h"
 #include "model/weights.h"
 
@@ -31,28 +29,6 @@ std::string Work(uint64_t tokens, uint64_t steps, double ms) {
   return text;
 }
 
-// Means over steps, of every head that does not read everything and of all of them together.
-nlohmann::ordered_json ReadJson(const RunReport& report) {
-  nlohmann::ordered_json json, heads = nlohmann::ordered_json::array();
-  ReadCounters all;
-  for (const ReadCounters& head : report.reads) {
-    all.steps += head.steps;
-    all.held += head.held;
-    all.read += head.read;
-    all.kept += head.kept;
-    const auto steps = static_cast<double>(head.steps);
-    heads.push_back(nullptr);
-    if (head.steps > 0) heads.back() = Rounded(static_cast<double>(head.read) / steps);
-  }
-  const double steps = std::max(1.0, static_cast<double>(all.steps));
-  json["entries_held"] = Rounded(static_cast<double>(all.held) / steps);
-  json["entries_read"] = Rounded(static_cast<double>(all.read) / steps);
-  json["attention_kept"] = Rounded(all.kept / steps);
-  json["index_bytes"] = report.read_index_bytes;
-  json["entries_read_by_head"] = heads;
-  return json;
-}
-
 }  // namespace
 
 void DescribeCache(const Engine& engine, const Sequence& sequence, RunReport* report) {
@@ -61,8 +37,7 @@ void DescribeCache(const Engine& engine, const Sequence& sequence, RunReport* re
   report->entries_full = uint64_t{sequence.tokens.size()} * shape.num_layers * shape.num_kv_heads;
   report->bytes_full_f16 = uint64_t{sequence.tokens.size()} * shape.CacheBytesPerTokenF16();
   report->tokens_computed = sequence.ComputedTokens();
-  report->reads.assign(sequence.reader.counters().begin(), sequence.reader.counters().end());
-  report->read_index_bytes = sequence.reader.bytes();
+  report->reads = SummarizeReads(sequence.reader);
   report->context_full = report->generation.stop == StopReason::kLength &&
                          sequence.tokens.size() + 1 >= engine.options().context;
 }
@@ -85,7 +60,7 @@ nlohmann::ordered_json ReportJson(const RunReport& report, const PlannedRun& pla
   kv["bytes_full_f16"] = report.bytes_full_f16;
   kv["bytes_peak"] = report.cache.peak;
   kv["tokens_computed"] = report.tokens_computed;
-  if (!report.reads.empty()) kv["read"] = ReadJson(report);
+  if (report.reads) kv["read"] = ToJson(*report.reads);
   auto& timings = json["timings"];
   timings["load_ms"] = Rounded(report.load_ms);
   timings["prefill_ms"] = Rounded(report.prefill_ms);

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/options.h"
+#include "eval/read_summary.h"
 
 namespace pith {
 
@@ -20,9 +22,7 @@ struct RunReport {
   uint64_t bytes_full_f16 = 0;            // and its size at 16 bits
   std::vector<uint64_t> tokens_computed;  // [layer]
   bool context_full = false;
-  // What was read of the cache while generating, [layer][kv_head]; empty: everything.
-  std::vector<ReadCounters> reads;
-  uint64_t read_index_bytes = 0;
+  std::optional<ReadSummary> reads;  // none: everything
 };
 
 // Fills in what the cache says now.

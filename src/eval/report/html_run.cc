@@ -14,6 +14,10 @@ namespace {
 
 constexpr size_t kExamples = 3;        // items per task and condition
 constexpr size_t kExampleBytes = 600;  // of a prediction or of an answer
+constexpr const char* kWorkNote =
+    " Read is the share of a head’s entries that a new token reads, in layers where the recipe "
+    "chooses, and kept mass the share of the candidates’ attention that it guesses to keep; "
+    "computed is the share of (token, layer) pairs, of the context and with the answer.";
 
 std::string Cut(const std::string& text) {
   if (text.size() <= kExampleBytes) return text;
@@ -128,6 +132,8 @@ std::string CostSection(const ReportData& data) {
                            "Saving", "Fragmentation", "Entries kept", "Resident"}) {
     table.NumberColumn(name);
   }
+  const std::vector<ShareColumn> work = WorkColumns(data.suites);
+  for (const ShareColumn& column : work) table.NumberColumn(std::string(column.name));
   for (const CellSummary& cell : data.suites) {
     table.Row();
     table.Text(cell.task);
@@ -156,6 +162,13 @@ std::string CostSection(const ReportData& data) {
     table.Number(cell.entries_share, FormatShare(cell.entries_share));
     table.Number(static_cast<double>(cell.resident_bytes),
                  FormatBytes(static_cast<double>(cell.resident_bytes)));
+    for (const ShareColumn& column : work) {
+      if (const auto& share = cell.*column.share) {
+        table.Number(*share, FormatShare(*share));
+      } else {
+        table.Empty();
+      }
+    }
   }
   const auto shared = static_cast<size_t>(std::count_if(
       data.items.begin(), data.items.end(), [](const ItemRecord* i) { return i->shared_prefill; }));
@@ -170,8 +183,8 @@ std::string CostSection(const ReportData& data) {
          "peak is the highest while an item ran; resident is the highest of the whole process "
          "after "
          "an item, weights included. Times are medians." +
-         note + " Fragmentation is allocated over logical bytes.</p>\n" + table.Render() +
-         "</section>\n";
+         note + " Fragmentation is allocated over logical bytes." +
+         (work.empty() ? "" : kWorkNote) + "</p>\n" + table.Render() + "</section>\n";
 }
 
 std::string ExamplesSection(const ReportData& data, const ResultFile& results) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <numeric>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -54,6 +55,20 @@ void VisitCache(Visitor& v, Cache& r) {
   v.Field("full_f16", r.full_f16);
 }
 
+template <class Visitor, class Reads>
+void VisitReads(Visitor& v, Reads& r) {
+  v.Field("entries_held", r.entries_held);
+  v.Field("entries_read", r.entries_read);
+  v.Field("index_bytes", r.index_bytes);
+  v.Sparse("attention_kept", r.attention_kept);
+}
+
+template <class Visitor, class Tokens>
+void VisitTokens(Visitor& v, Tokens& r) {
+  v.Field("fed", r.fed);
+  v.Field("computed", r.computed);
+}
+
 template <class Visitor, class Record>
 void VisitTimings(Visitor& v, Record& r) {
   v.Field("prefill_ms", r.prefill_ms);
@@ -92,6 +107,10 @@ void VisitItem(Visitor& v, Record& r) {
   v.Field("prompt_tokens", r.prompt_tokens);
   v.Field("generated_tokens", r.generated_tokens);
   v.Group("cache", [&](auto& inner) { VisitCache(inner, r.cache); });
+  v.SparseGroup("reads", r.reads, [](auto& inner, auto& reads) { VisitReads(inner, reads); });
+  const auto visit_tokens = [](auto& inner, auto& tokens) { VisitTokens(inner, tokens); };
+  v.SparseGroup("context_tokens", r.context_tokens, visit_tokens);
+  v.SparseGroup("tokens", r.tokens, visit_tokens);
   v.Field("resident_bytes", r.resident_bytes);
   v.Group("timings", [&](auto& inner) { VisitTimings(inner, r); });
   v.Sparse("meta", r.meta);
@@ -287,6 +306,14 @@ double RecordedCache::Saving() const {
 double RecordedCache::SealedShare() const {
   if (entries == 0) return 0;
   return static_cast<double>(sealed_keys + sealed_values) / (2.0 * static_cast<double>(entries));
+}
+
+double RecordedReads::Share() const { return entries_held > 0 ? entries_read / entries_held : 0; }
+
+double RecordedTokens::Share() const {
+  const double pairs = static_cast<double>(fed) * static_cast<double>(computed.size());
+  const uint64_t sum = std::accumulate(computed.begin(), computed.end(), uint64_t{0});
+  return pairs > 0 ? static_cast<double>(sum) / pairs : 0;
 }
 
 Json ToJson(const ItemRecord& record) {

@@ -45,6 +45,23 @@ struct RecordedLikelihood {
   std::optional<Divergence> divergence;
 };
 
+// What was read of the cache by a recipe that reads a part of it: means over the tokens that were
+// fed one by one and those heads that choose (layers that read everything are left out).
+struct RecordedReads {
+  double entries_held = 0, entries_read = 0;  // of a KV head
+  uint64_t index_bytes = 0;
+  // Of the attention among the candidates, by the recipe's guess; none if it makes none.
+  std::optional<double> attention_kept;
+  double Share() const;  // of the entries held; 0 without any
+};
+
+// What was computed by a recipe that sends a part of the tokens on to the next layer.
+struct RecordedTokens {
+  uint64_t fed = 0;
+  std::vector<uint64_t> computed;  // [layer]
+  double Share() const;            // of pairs of token and layer; 0 without any
+};
+
 struct ItemRecord {
   std::string run;     // of which run
   std::string config;  // hash of everything that decides the result; the key for resuming
@@ -67,6 +84,10 @@ struct ItemRecord {
   std::optional<RecordedLikelihood> likelihood;
   uint64_t prompt_tokens = 0, generated_tokens = 0;
   RecordedCache cache;
+  std::optional<RecordedReads> reads;  // none: everything was read, or no token was fed alone
+  // Of the context alone, and with the question and the answer, for which tokens may come back;
+  // none: each token goes through all layers.
+  std::optional<RecordedTokens> context_tokens, tokens;
   uint64_t resident_bytes = 0;  // of the process, after the item
   double prefill_ms = 0, compress_ms = 0, first_token_ms = 0, decode_ms = 0;
   double decode_tokens_per_second = 0;  // 0 if nothing was decoded after the first token

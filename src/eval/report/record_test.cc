@@ -59,6 +59,9 @@ ItemRecord FullItem() {
   item.cache.allocated = 4096;
   item.cache.sealed_keys = 7;
   item.cache.full_f16 = 16384;
+  item.reads = {.entries_held = 200, .entries_read = 50, .index_bytes = 9, .attention_kept = 0.875};
+  item.context_tokens = {.fed = 4, .computed = {4, 0}};
+  item.tokens = {.fed = 10, .computed = {10, 5}};
   item.decode_ms = 2.5;
   item.shared_prefill = true;
   item.meta["depth"] = 0.5;
@@ -91,7 +94,7 @@ TEST(RecordJson, Item_HasNestedGroupsAndKindFirst) {
 TEST(RecordJson, Item_LeavesOutWhatDoesNotApply) {
   const Json json = ToJson(ItemRecord{});
   for (const char* name : {"budget", "haystack", "prompts", "source", "metric", "other_scores",
-                           "likelihood", "meta"}) {
+                           "likelihood", "meta", "reads", "context_tokens", "tokens"}) {
     EXPECT_FALSE(json.contains(name)) << name;
   }
 }
@@ -99,6 +102,16 @@ TEST(RecordJson, Item_LeavesOutWhatDoesNotApply) {
 TEST(RecordJson, Saving_IsShareNotAllocated) {
   EXPECT_EQ(FullItem().cache.Saving(), 0.75);
   EXPECT_EQ(RecordedCache{}.Saving(), 0);
+}
+
+TEST(RecordJson, ReadAndComputed_AreShares) {
+  const Json json = ToJson(FullItem());
+  EXPECT_EQ(json["reads"]["entries_read"], 50);
+  EXPECT_EQ(json["tokens"]["computed"], (Json{10, 5}));
+  EXPECT_EQ(FullItem().reads->Share(), 0.25);
+  EXPECT_EQ(FullItem().tokens->Share(), 0.75);  // 15 of 10 x 2
+  EXPECT_EQ(RecordedReads{}.Share(), 0);
+  EXPECT_EQ(RecordedTokens{}.Share(), 0);
 }
 
 TEST(RecordJson, ToLine_BrokenUtf8BecomesReplacementCharacter) {

@@ -106,6 +106,18 @@ std::string SettingLabel(const std::string& recipe, const std::optional<std::str
   return budget ? recipe + " @ " + *budget : recipe;
 }
 
+std::vector<ShareColumn> WorkColumns(std::span<const CellSummary> cells) {
+  std::vector<ShareColumn> columns{{"Read", &CellSummary::read_share},
+                                   {"Kept mass", &CellSummary::kept_mass},
+                                   {"Context computed", &CellSummary::context_computed},
+                                   {"Computed", &CellSummary::computed}};
+  std::erase_if(columns, [&](const ShareColumn& column) {
+    return std::ranges::none_of(
+        cells, [&](const CellSummary& cell) { return (cell.*column.share).has_value(); });
+  });
+  return columns;
+}
+
 std::vector<bool> ParetoFront(std::span<const CellSummary* const> cells) {
   std::vector<bool> front(cells.size(), true);
   for (size_t i = 0; i < cells.size(); ++i) {

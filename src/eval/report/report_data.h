@@ -4,6 +4,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,6 +42,14 @@ std::string ProtocolLabel(bool query_aware);
 std::string LengthLabel(uint32_t length);
 // "snapkv @ 10%"; a recipe without budget stands alone.
 std::string SettingLabel(const std::string& recipe, const std::optional<std::string>& budget);
+
+// A column of shares that only some recipes have.
+struct ShareColumn {
+  std::string_view name;
+  std::optional<double> CellSummary::* share;
+};
+// What recipes read and compute less than everything, of those columns that any of the cells has.
+std::vector<ShareColumn> WorkColumns(std::span<const CellSummary> cells);
 
 // Which of `cells` (of one suite and condition) lie on the Pareto front: no other has a score at
 // least as high in at most as many bytes, and one of the two better.

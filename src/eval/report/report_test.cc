@@ -180,6 +180,21 @@ TEST(MarkdownReport, Rows_AreEscapedAndComplete) {
   EXPECT_THAT(text, HasSubstr("| ppl/text | a\\|b @ 5% |      2.718 |"));
 }
 
+TEST(MarkdownReport, WorkColumns_StandWhereSomethingHasThem) {
+  ResultFile results = SomeResults();
+  EXPECT_THAT(MarkdownReport(results), Not(HasSubstr("| Read |")));
+  EXPECT_THAT(HtmlReport(results, "T"), Not(HasSubstr("Kept mass")));
+  for (ItemRecord& item : results.items) {
+    if (item.recipe == "full") continue;
+    item.reads = {.entries_held = 1000, .entries_read = 125, .attention_kept = 0.5};
+  }
+  const std::string text = MarkdownReport(results);
+  EXPECT_THAT(text, HasSubstr("|   Read | Kept mass |\n"));
+  EXPECT_THAT(text, HasSubstr("| 12.5 % |    50.0 % |\n"));
+  EXPECT_THAT(text, Not(HasSubstr("Computed")));
+  EXPECT_THAT(HtmlReport(results, "T"), HasSubstr("Kept mass"));
+}
+
 TEST(CsvReport, FirstColumns_AreTaskScoreNulls) {
   const std::string csv = CsvReport(SomeResults());
   EXPECT_THAT(csv, StartsWith("task,score,nulls,model,length,recipe,budget,"));

@@ -121,6 +121,30 @@ void AddCost(std::span<const ItemRecord* const> items, CellSummary& cell) {
   cell.decode_tokens_per_second = Median(std::move(decode));
 }
 
+// The mean over the items that have a number; empty if none has. `number_of` gives an optional.
+template <class Item, class NumberOf>
+std::optional<double> MeanOfKnown(std::span<const Item* const> items, NumberOf number_of) {
+  std::vector<double> known;
+  for (const Item* item : items) {
+    if (const std::optional<double> number = number_of(*item)) known.push_back(*number);
+  }
+  return known.empty() ? std::nullopt : std::optional(Mean(known));
+}
+
+void AddWork(std::span<const ItemRecord* const> items, CellSummary& cell) {
+  using Number = std::optional<double>;
+  const auto share = [](const auto& part) { return part ? Number(part->Share()) : Number(); };
+  cell.read_share = MeanOfKnown(items, [&](const ItemRecord& i) { return share(i.reads); });
+  cell.kept_mass = MeanOfKnown(
+      items, [](const ItemRecord& i) { return i.reads ? i.reads->attention_kept : Number(); });
+  cell.index_bytes = MeanOfKnown(items, [](const ItemRecord& i) {
+    return i.reads ? Number(static_cast<double>(i.reads->index_bytes)) : Number();
+  });
+  cell.context_computed =
+      MeanOfKnown(items, [&](const ItemRecord& i) { return share(i.context_tokens); });
+  cell.computed = MeanOfKnown(items, [&](const ItemRecord& i) { return share(i.tokens); });
+}
+
 void AddLikelihood(std::span<const ItemRecord* const> items, CellSummary& cell) {
   double tokens = 0, sum = 0, squares = 0;
   double divergence = 0, p99 = 0, same_top = 0;
@@ -221,6 +245,11 @@ CellSummary Average(std::span<const CellSummary* const> cells) {
   suite.full_f16 = mean(&CellSummary::full_f16);
   suite.entries_share = mean(&CellSummary::entries_share);
   suite.sealed_share = mean(&CellSummary::sealed_share);
+  for (const auto member :
+       {&CellSummary::read_share, &CellSummary::kept_mass, &CellSummary::index_bytes,
+        &CellSummary::context_computed, &CellSummary::computed}) {
+    suite.*member = MeanOfKnown(cells, [&](const CellSummary& cell) { return cell.*member; });
+  }
   std::vector<double> first_token, decode;
   for (const CellSummary* cell : cells) {
     suite.items += cell->items;
@@ -315,6 +344,7 @@ std::vector<CellSummary> Summarize(std::span<const ItemRecord> items) {
                                                        .items = group.size()});
     AddScores(group, full, cell);
     AddCost(group, cell);
+    AddWork(group, cell);
     AddLikelihood(group, cell);
   }
   return cells;

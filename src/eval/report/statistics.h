@@ -38,6 +38,9 @@ struct CellSummary {
   // Means over items.
   double saving = 0, logical = 0, allocated = 0, peak = 0, full_f16 = 0, entries_share = 0;
   double sealed_share = 0;  // of the keys and values held
+  // Means over the items that have them; empty if none has (ItemRecord::reads, context_tokens,
+  // tokens).
+  std::optional<double> read_share, kept_mass, index_bytes, context_computed, computed;
   // Medians over items.
   double first_token_ms = 0, decode_tokens_per_second = 0;
   uint64_t resident_bytes = 0;  // the highest

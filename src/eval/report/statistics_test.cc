@@ -72,6 +72,25 @@ TEST(Summary, Score_IsPercentWithTwoDecimals) {
   EXPECT_FALSE(cells[0].delta) << "the full cache is its own reference";
 }
 
+TEST(Summary, Work_IsTheMeanOfItemsThatHaveIt) {
+  std::vector<ItemRecord> items{Item("s/t", "0", "quest", {}, 1), Item("s/t", "1", "quest", {}, 1),
+                                Item("s/t", "2", "quest", {}, 1), Item("s/u", "0", "quest", {}, 1)};
+  items[0].reads = {.entries_held = 100, .entries_read = 10, .attention_kept = 0.5};
+  items[1].reads = {.entries_held = 100, .entries_read = 30};
+  items[3].tokens = {.fed = 4, .computed = {4, 1, 1, 2}};
+  const auto cells = Summarize(items);
+  ASSERT_EQ(cells.size(), 2u);
+  EXPECT_DOUBLE_EQ(cells[0].read_share.value(), 0.2);
+  EXPECT_DOUBLE_EQ(cells[0].kept_mass.value(), 0.5);
+  EXPECT_FALSE(cells[0].computed);
+  EXPECT_FALSE(cells[1].read_share);
+  EXPECT_DOUBLE_EQ(cells[1].computed.value(), 0.5);
+  const auto suites = SuiteMeans(cells);
+  ASSERT_EQ(suites.size(), 1u);
+  EXPECT_DOUBLE_EQ(suites[0].read_share.value(), 0.2);
+  EXPECT_DOUBLE_EQ(suites[0].computed.value(), 0.5);
+}
+
 TEST(Summary, Delta_IsAgainstFullOnTheSameItems) {
   const std::vector<ItemRecord> items{
       Item("s/t", "0", "full", {}, 1),     Item("s/t", "1", "full", {}, 0.5),

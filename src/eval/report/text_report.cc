@@ -93,33 +93,63 @@ std::string Optional(const std::optional<double>& value) {
   return value ? fmt::format("{:.4g}", *value) : "";
 }
 
+void AddWorkHeadings(const ReportData& data, std::vector<std::string>* headings) {
+  for (const ShareColumn& column : WorkColumns(data.cells)) {
+    headings->push_back(fmt::format("{}:", column.name));
+  }
+}
+
+void AddWork(const ReportData& data, const CellSummary& cell, std::vector<std::string>* row) {
+  for (const ShareColumn& column : WorkColumns(data.cells)) {
+    const auto& share = cell.*column.share;
+    row->push_back(share ? FormatShare(*share) : "");
+  }
+}
+
 std::string ScoreTable(const ReportData& data, const Condition& condition) {
-  MarkdownTable table({"Task", "Recipe", "Score:", "95 %", "Against full:", "95 %",
-                       "Items:", "Empty:", "Saving:", "Allocated:", "Peak:", "Sealed:",
-                       "First token, ms:", "Tokens/s:"});
+  std::vector<std::string> headings{
+      "Task",  "Recipe",  "Score:",           "95 %",     "Against full:",
+      "95 %",  "Items:",  "Empty:",           "Saving:",  "Allocated:",
+      "Peak:", "Sealed:", "First token, ms:", "Tokens/s:"};
+  AddWorkHeadings(data, &headings);
+  MarkdownTable table(std::move(headings));
   for (const auto* cells : {&data.cells, &data.suites}) {
     for (const CellSummary& cell : *cells) {
       if (!cell.scored || ConditionOf(cell) != condition) continue;
       const bool repeats_its_task = cells == &data.suites && cell.tasks == 1;
-      if (!repeats_its_task) table.Add(ScoreRow(cell));
+      if (repeats_its_task) continue;
+      std::vector<std::string> row = ScoreRow(cell);
+      AddWork(data, cell, &row);
+      table.Add(std::move(row));
     }
   }
   return table.empty() ? "" : table.Render() + "\n";
 }
 
 std::string LikelihoodTable(const ReportData& data, const Condition& condition) {
-  MarkdownTable table({"Task", "Recipe", "Perplexity:", "Standard error:", "KL mean:", "95 %",
-                       "KL p99:", "Same top:", "Saving:", "Allocated:", "Sealed:"});
+  std::vector<std::string> headings{
+      "Task",    "Recipe",    "Perplexity:", "Standard error:", "KL mean:", "95 %",
+      "KL p99:", "Same top:", "Saving:",     "Allocated:",      "Sealed:"};
+  AddWorkHeadings(data, &headings);
+  MarkdownTable table(std::move(headings));
   for (const CellSummary& cell : data.cells) {
     if (!cell.perplexity || ConditionOf(cell) != condition) continue;
-    table.Add(
-        {cell.task, SettingLabel(cell.recipe, cell.budget), Optional(cell.perplexity),
-         Optional(cell.perplexity_error), Optional(cell.divergence_mean),
-         cell.divergence_interval ? fmt::format("{:.4g} to {:.4g}", cell.divergence_interval->low,
-                                                cell.divergence_interval->high)
-                                  : "",
-         Optional(cell.divergence_p99), cell.same_top ? FormatShare(*cell.same_top) : "",
-         FormatShare(cell.saving), FormatBytes(cell.allocated), FormatShare(cell.sealed_share)});
+    std::vector<std::string> row{
+        cell.task,
+        SettingLabel(cell.recipe, cell.budget),
+        Optional(cell.perplexity),
+        Optional(cell.perplexity_error),
+        Optional(cell.divergence_mean),
+        cell.divergence_interval ? fmt::format("{:.4g} to {:.4g}", cell.divergence_interval->low,
+                                               cell.divergence_interval->high)
+                                 : "",
+        Optional(cell.divergence_p99),
+        cell.same_top ? FormatShare(*cell.same_top) : "",
+        FormatShare(cell.saving),
+        FormatBytes(cell.allocated),
+        FormatShare(cell.sealed_share)};
+    AddWork(data, cell, &row);
+    table.Add(std::move(row));
   }
   return table.empty() ? "" : table.Render() + "\n";
 }
@@ -178,7 +208,12 @@ std::string CsvRow(const CellSummary& cell) {
                                         CsvNumber(cell.same_top),
                                         CsvNumber(cell.sealed_share),
                                         CsvNumber(low(cell.divergence_interval)),
-                                        CsvNumber(high(cell.divergence_interval))};
+                                        CsvNumber(high(cell.divergence_interval)),
+                                        CsvNumber(cell.read_share),
+                                        CsvNumber(cell.kept_mass),
+                                        CsvNumber(cell.index_bytes),
+                                        CsvNumber(cell.context_computed),
+                                        CsvNumber(cell.computed)};
   return fmt::format("{}\n", fmt::join(fields, ","));
 }
 
@@ -205,7 +240,8 @@ std::string CsvReport(const ResultFile& results) {
       "task,score,nulls,model,length,recipe,budget,query_aware,items,score_low,score_high,delta,"
       "delta_low,delta_high,saving,logical,allocated,peak,full_f16,entries_share,first_token_ms,"
       "decode_tokens_per_second,resident_bytes,perplexity,perplexity_error,divergence_mean,"
-      "divergence_p99,same_top,sealed_share,divergence_low,divergence_high\n";
+      "divergence_p99,same_top,sealed_share,divergence_low,divergence_high,"
+      "read_share,kept_mass,index_bytes,context_computed,computed\n";
   for (const CellSummary& cell : Summarize(results.items)) csv += CsvRow(cell);
   return csv;
 }

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "engine/generate.h"
 #include "eval/metric/metric.h"
+#include "eval/read_summary.h"
 #include "eval/run/likelihood.h"
 #include "model/weights.h"
 #include "text/sampler.h"
@@ -70,6 +71,19 @@ RecordedCache DescribeContext(const Engine& engine, const Sequence& sequence) {
   return cache;
 }
 
+std::optional<RecordedTokens> DescribeTokens(const Sequence& sequence) {
+  if (!sequence.kv.plan.admits()) return std::nullopt;
+  return RecordedTokens{sequence.tokens.size(), sequence.ComputedTokens()};
+}
+
+std::optional<RecordedReads> DescribeReads(const EntryReader& reader) {
+  const auto reads = SummarizeReads(reader);
+  if (!reads || reads->entries_held == 0) return std::nullopt;
+  RecordedReads record{reads->entries_held, reads->entries_read, reads->index_bytes, std::nullopt};
+  if (reader.rule().top_p > 0) record.attention_kept = reads->attention_kept;
+  return record;
+}
+
 bool IsFull(const PlannedRun& kv) { return kv.plan.canonical == "full" && !kv.budget; }
 
 }  // namespace
@@ -96,6 +110,7 @@ struct EvalRunner::Reading {
   double prefill_ms = 0, compress_ms = 0;
   bool shared = false;
   RecordedCache cache;
+  std::optional<RecordedTokens> tokens;
 };
 
 Result<std::vector<PlannedRun>> WithFullCache(std::vector<PlannedRun> recipes) {
@@ -244,6 +259,7 @@ Status EvalRunner::RunRecipe(size_t recipe, const Sequence& context, const Readi
   PITH_TRY(engine_->Compress(kept, nullptr, [this](size_t, size_t) { return !Interrupted(); }));
   reading.compress_ms = MsSince(begin);
   reading.cache = DescribeContext(*engine_, kept);
+  reading.tokens = DescribeTokens(kept);
   for (Question& question : questions) {
     if (!question.Runs(recipe)) continue;
     PITH_ASSIGN(const ItemRecord record, Ask(question, recipe, kept.Fork(), reading));
@@ -274,6 +290,7 @@ Result<ItemRecord> EvalRunner::Ask(Question& question, size_t recipe, Sequence s
   record.meta = item.meta;
   record.prompt_tokens = question.prompt.context.size() + question.prompt.rest.size();
   record.cache = reading.cache;
+  record.context_tokens = reading.tokens;
   record.prefill_ms = reading.prefill_ms;
   record.compress_ms = reading.compress_ms;
   record.shared_prefill = reading.shared;
@@ -289,6 +306,8 @@ Result<ItemRecord> EvalRunner::Ask(Question& question, size_t recipe, Sequence s
     PITH_TRY(Answer(question, sequence, &record));
   }
   record.cache.peak = sequence.Usage().held_peak;
+  record.reads = DescribeReads(sequence.reader);
+  record.tokens = DescribeTokens(sequence);
   record.resident_bytes = ResidentBytes();
   return record;
 }

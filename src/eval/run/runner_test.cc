@@ -201,6 +201,31 @@ TEST(EvalRunner, Likelihood_MatchesAllLogitsAtOnce) {
   EXPECT_GT(bf16->mean, f32->mean);  // eight bits of mantissa against eleven
 }
 
+TEST(EvalRunner, RecipesThatReadOrComputeLess_SayHowMuch) {
+  ResultLog log = ResultLog::InMemory();
+  const auto settings = Settings({"read=quest(budget=32,dense=2)", "lazyllm(prune=0.5,depth=0.5)"});
+  ASSERT_TRUE(RunItems({TextItem()}, settings, &log));
+  ASSERT_EQ(log.results().items.size(), 3u);
+  const ItemRecord &full = log.results().items[0], &quest = log.results().items[1],
+                   &lazy = log.results().items[2];
+  EXPECT_FALSE(quest.reads && quest.reads->attention_kept) << "it makes no guess";
+  EXPECT_FALSE(full.reads || full.tokens || quest.tokens || lazy.reads);
+  ASSERT_TRUE(quest.reads && lazy.tokens);
+  // Two query heads share a KV head and choose 32 entries each, in whole pages, and the newest.
+  EXPECT_GE(quest.reads->entries_read, 32);
+  EXPECT_LE(quest.reads->entries_read, 2 * 32 + 16);
+  EXPECT_GT(quest.reads->entries_held, static_cast<double>(quest.prompt_tokens));
+  EXPECT_GT(quest.reads->index_bytes, 0u);
+  // Half of the context goes past the middle. Every scored token but the last is fed, and tokens
+  // may come back for it.
+  ASSERT_TRUE(lazy.context_tokens);
+  EXPECT_EQ(lazy.context_tokens->fed, lazy.prompt_tokens);
+  EXPECT_NEAR(lazy.context_tokens->Share(), 0.75, 0.02);
+  EXPECT_EQ(lazy.tokens->fed, lazy.prompt_tokens + lazy.likelihood->tokens - 1);
+  EXPECT_EQ(lazy.tokens->computed.size(), 8u);
+  EXPECT_EQ(lazy.tokens->computed.front(), lazy.tokens->fed);
+}
+
 TEST(EvalRunner, ItemLongerThanTheContext_IsRefused) {
   Item item = HomeItem("7", "Ada", "Oslo", 2000);
   EvalSet set;
