@@ -26,7 +26,7 @@ ROOMS = {
     "engine": ["base", "simd", "codec", "cache", "kernel", "method", "recipe", "gguf", "text", "model"],
     # eval.task, eval.metric: calibration asks the questions that evaluation asks, and judges the answers alike
     "calibrate": ["base", "codec", "cache", "recipe", "gguf", "text", "model", "engine", "eval.task", "eval.metric"],
-    "eval": ["base", "codec", "cache", "recipe", "gguf", "text", "model", "engine"],
+    "eval": ["base", "codec", "cache", "kernel", "recipe", "gguf", "text", "model", "engine"],
     "serve": ["base", "codec", "cache", "recipe", "gguf", "text", "engine"],
     "cli": ["base", "codec", "cache", "method", "recipe", "gguf", "text", "model", "engine", "calibrate", "eval", "serve"],
 }

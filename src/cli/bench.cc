@@ -24,6 +24,7 @@ struct BenchFlags {
   uint32_t decode_tokens = 32, repeats = 5, chunk = 512;
   bool prefill = false, decode = false, memory = false;  // none of them: all
   bool prefill_full = false, json = false;
+  std::string hot;
 };
 
 Status CheckFlags(const BenchFlags& flags) {
@@ -34,6 +35,24 @@ Status CheckFlags(const BenchFlags& flags) {
   PITH_TRY(CheckRange("--chunk", flags.chunk, 1, 8192));
   PITH_TRY(CheckRange("-n", flags.decode_tokens, 1, 1 << 20));
   return CheckRange("--repeats", flags.repeats, 1, 1000);
+}
+
+// `options` has everything else.
+Result<std::optional<HotLayout>> HotLayoutOf(const BenchFlags& flags, const SpeedOptions& options) {
+  if (flags.hot.empty()) return std::nullopt;
+  if (!options.decode) {
+    return InputError("only decoding is measured on concentrated attention", "--hot",
+                      "Leave it out, or add --decode.");
+  }
+  if (flags.hot == "none") return HotLayout::kNone;
+  for (const PlannedRun& kv : options.recipes) {
+    if (kv.plan.keeps_all()) continue;
+    return InputError("\"" + kv.plan.canonical +
+                          "\" drops entries, and attention is concentrated on a cache that stays "
+                          "as it is filled",
+                      "--hot", "Give --hot none, or recipes that keep every entry.");
+  }
+  return flags.hot == "runs" ? HotLayout::kRuns : HotLayout::kSingle;
 }
 
 Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
@@ -56,6 +75,7 @@ Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
   options.decode_tokens = flags.decode_tokens;
   options.repeats = flags.repeats;
   options.chunk = flags.chunk;
+  PITH_ASSIGN(options.hot, HotLayoutOf(flags, options));
   return options;
 }
 
@@ -167,6 +187,26 @@ void AppendCompression(std::string* text, const SpeedPoint& point) {
   *text += "\n";
 }
 
+void AppendReading(std::string* text, const SpeedPoint& point, const ReadRule& rule) {
+  if (const auto& hot = point.hot) {
+    *text += fmt::format(
+        "{:<8}{:>8}  {:.0f} % of the entries, {}, hold {:.1f} % of the attention (at least {:.1f} "
+        "%)\n",
+        "hot", point.context, 100 * hot->share,
+        hot->run == 1 ? "singly" : fmt::format("in runs of {}", hot->run), 100 * hot->mean_mass,
+        100 * hot->least_mass);
+  }
+  if (const auto& reads = point.reads) {
+    *text += fmt::format(
+        "{:<8}{:>8}  {:.2f} % of the entries of a head that chooses{}; indices {}\n", "read",
+        point.context, 100 * reads->Share(),
+        rule.top_p == 0 ? ""
+                        : fmt::format(", {:.1f} % of the candidates' attention by its guess",
+                                      100 * reads->attention_kept),
+        FormatBytes(reads->index_bytes));
+  }
+}
+
 std::string RunTable(const SpeedRun& run) {
   std::string text = fmt::format("\n{} thread{}, {} (keys {}, values {}), loaded in {:.2f} s",
                                  run.threads, run.threads == 1 ? "" : "s", RunText(run.recipe),
@@ -178,13 +218,14 @@ std::string RunTable(const SpeedRun& run) {
   }
   text += fmt::format("\n{:<8}{:>8}  {:<18}{:>10}{:>12}{:>12}{:>12}{}\n", "", "context", "engine",
                       "tok/s", "ms min", "median", "max",
-                      RatioHead(!run.llama_key_type.empty(), !run.recipe.plan.keeps_all()));
+                      RatioHead(!run.llama_key_type.empty(), ComparesWithFull(run.recipe.plan)));
   for (const SpeedPoint& point : run.points) {
     if (point.prefill) AppendRows(&text, "prefill", point.context, *point.prefill);
   }
   for (const SpeedPoint& point : run.points) AppendCompression(&text, point);
   for (const SpeedPoint& point : run.points) {
     if (point.decode) AppendRows(&text, "decode", point.context, *point.decode);
+    AppendReading(&text, point, run.recipe.plan.read_rule());
   }
   for (const SpeedPoint& point : run.points) {
     text +=
@@ -256,7 +297,9 @@ void AddBench(CLI::App& app, Context& context) {
       "Measures speed and memory.\n\n"
       "Alone, or with --vs llama against llama.cpp's library on the same file, threads and "
       "tokens: the engines take turns in one process, and llama.cpp counts with its faster "
-      "setting of flash attention. A recipe that drops entries takes turns with the full cache. "
+      "setting of flash attention. A recipe that drops or chooses entries takes turns with the "
+      "full "
+      "cache. "
       "Long caches are filled with synthetic entries.");
   const auto add = [&](const char* group, const std::string& names, auto& value, const char* type,
                        const std::string& text) {
@@ -291,6 +334,10 @@ void AddBench(CLI::App& app, Context& context) {
   add(how, "--repeats", flags->repeats, "N",
       "measurements, after one that does not count (default: 5)");
   add(how, "--chunk", flags->chunk, "N", "prompt tokens read per step (default: 512)");
+  add(how, "--hot", flags->hot, "HOW",
+      "on what decoded tokens concentrate their attention: 2 % of the entries hold 90 % of it, in "
+      "runs of 16 or singly (default: runs for recipes that choose what they read, else none)")
+      ->check(CLI::IsMember({"runs", "single", "none"}));
   add_flag(how, "--prefill-full", flags->prefill_full,
            "really read prompts beyond 4096 tokens, instead of putting their time together from "
            "chunk times at a few depths");

@@ -4,11 +4,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "eval/read_summary.h"
+#include "eval/synthetic_fill.h"
 
 namespace pith {
 
@@ -23,6 +26,8 @@ class Contestant {
   virtual Result<std::span<const float>> Feed(std::span<const int32_t> tokens) = 0;
   // Forgets everything at `position` and behind.
   virtual Status Rewind(uint32_t position) = 0;
+  // What Fill takes from now on.
+  void UseEntries(SyntheticEntries entries) { entries_ = std::move(entries); }
   // Makes the cache hold synthetic entries (synthetic_fill.h) at positions 0 .. count-1 and nothing
   // else, as in the middle of a prompt.
   virtual Status Fill(uint32_t count) = 0;
@@ -30,6 +35,9 @@ class Contestant {
   virtual Status EndPrompt() { return {}; }
   // Puts worker threads to sleep until the next Feed.
   virtual void Rest() = 0;
+
+ protected:
+  SyntheticEntries entries_;
 };
 
 inline constexpr std::string_view kPithName = "pith";
@@ -51,6 +59,8 @@ class PithContestant : public Contestant {
   void Rest() override { engine_->Pause(); }
 
   CacheUsage Usage() const { return sequence_.Usage(); }
+  // Since the cache was filled; none if everything is read.
+  std::optional<ReadSummary> Reads() const { return SummarizeReads(sequence_.reader); }
 
  private:
   PithContestant(Engine* engine, Sequence sequence, std::string_view name)

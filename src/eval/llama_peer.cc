@@ -66,13 +66,13 @@ void Convert(ggml_type type, std::span<const float> from, uint8_t* to) {
 }
 
 // Rows of one layer and side, [count][width], in `type`.
-void PutRows(StateWriter* out, ggml_type type, Side side, uint32_t layer, uint32_t count,
-             uint32_t width) {
+void PutRows(StateWriter* out, ggml_type type, const SyntheticEntries& entries, Side side,
+             uint32_t layer, uint32_t count, uint32_t width) {
   std::vector<float> row(width);
   const size_t row_bytes = ggml_row_size(type, width);
   uint8_t* to = out->Grow(count * row_bytes);
   for (uint32_t i = 0; i < count; ++i, to += row_bytes) {
-    SyntheticRow(side, layer, i, row);
+    entries.Row(side, layer, i, row);
     Convert(type, row, to);
   }
 }
@@ -205,7 +205,7 @@ std::vector<uint8_t> LlamaContestant::SyntheticState(uint32_t count) const {
   for (uint32_t layer = 0; layer < shape.num_layers; ++layer) {
     state.Put(static_cast<int32_t>(settings_.key_type));
     state.Put<uint64_t>(ggml_row_size(settings_.key_type, key_width));
-    PutRows(&state, settings_.key_type, Side::kKeys, layer, count, key_width);
+    PutRows(&state, settings_.key_type, entries_, Side::kKeys, layer, count, key_width);
   }
   const uint32_t value_width = shape.num_kv_heads * shape.value_dim;
   for (uint32_t layer = 0; layer < shape.num_layers; ++layer) {
@@ -216,7 +216,7 @@ std::vector<uint8_t> LlamaContestant::SyntheticState(uint32_t count) const {
       PutColumns(&state, settings_.value_type, layer, count, value_width);
     } else {
       state.Put<uint64_t>(ggml_row_size(settings_.value_type, value_width));
-      PutRows(&state, settings_.value_type, Side::kValues, layer, count, value_width);
+      PutRows(&state, settings_.value_type, entries_, Side::kValues, layer, count, value_width);
     }
   }
   return state.Take();

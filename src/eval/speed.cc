@@ -7,8 +7,10 @@
 #include <thread>
 
 #include "base/check.h"
+#include "eval/hot_keys.h"
 #include "eval/llama_peer.h"
 #include "gguf/gguf.h"
+#include "kernel/ref/hot_entries.h"
 #include "model/weights.h"
 
 namespace pith {
@@ -17,6 +19,9 @@ namespace {
 using Progress = std::function<void(std::string_view)>;
 
 constexpr uint32_t kDefaultContexts[] = {128, 1024, 4096, 16384};
+// Attention is concentrated for so many of the decoded tokens at most; the others are the same
+// token a little further on.
+constexpr size_t kHotTokens = 16;
 // A synthetic prefill is sampled about so many times.
 constexpr uint32_t kDepthSamples = 8;
 
@@ -70,11 +75,10 @@ class Run {
  private:
   Result<SpeedPoint> MeasurePoint(uint32_t context) {
     const Plan& plan = run_->recipe.plan;
-    const bool differs = !plan.keeps_all() || plan.storage.seals();
     PITH_ASSIGN(const auto ours, PithContestant::Create(engine_, run_->recipe));
     std::vector<Contestant*> contestants{ours.get()};
     std::unique_ptr<PithContestant> full;
-    if (differs) {
+    if (ComparesWithFull(plan)) {
       const PlannedRun everything = engine_->NewSequence().kv;
       PITH_ASSIGN(full, PithContestant::Create(engine_, everything, kPithFullName));
       contestants.push_back(full.get());
@@ -106,10 +110,12 @@ class Run {
     }
     if (options_.decode) {
       Say(context, "decode");
-      const auto tokens = BenchTokens(options_.decode_tokens, vocabulary);
+      auto tokens = BenchTokens(options_.decode_tokens, vocabulary);
+      PITH_ASSIGN(point.hot, Concentrate(contestants, context, &tokens));
       PITH_ASSIGN(const Samples samples,
                   MeasureDecode(contestants, context, tokens, options_.repeats));
       point.decode = Compare(contestants, samples, 1);
+      point.reads = ours->Reads();
     }
     full.reset();  // its pages are none of ours
     if (!plan.keeps_all()) {
@@ -117,12 +123,31 @@ class Run {
       PITH_ASSIGN(std::vector<double> samples,
                   MeasureCompression(*ours, context, options_.repeats));
       point.compress_ms = SpreadOf(std::move(samples));
-    } else {
+    } else if (!point.reads) {  // else the index that decoding made is wanted too
       PITH_TRY(ours->Fill(context));
     }
     point.cache = ours->Usage();
     point.cache_full_f16 = engine_->model().shape().CacheBytesPerTokenF16() * context;
     return point;
+  }
+
+  // Makes all contestants hold keys to which the attention of the tokens is concentrated, if that
+  // is wanted. All tokens become the same then: queries of different ones have nothing in common in
+  // a model of random weights.
+  Result<std::optional<HotAttention>> Concentrate(std::span<Contestant* const> contestants,
+                                                  uint32_t context, std::vector<int32_t>* tokens) {
+    const Plan& plan = run_->recipe.plan;
+    const bool chooses = plan.keeps_all() && !plan.read_rule().reads_all();
+    const HotLayout layout = options_.hot.value_or(chooses ? HotLayout::kRuns : HotLayout::kNone);
+    if (layout == HotLayout::kNone) return std::nullopt;
+    const uint32_t run = layout == HotLayout::kRuns ? kHotRun : 1;
+    std::ranges::fill(*tokens, tokens->front());
+    const auto seen = std::span(*tokens).first(std::min(tokens->size(), kHotTokens));
+    PITH_ASSIGN(HotKeys keys, HotKeys::Make(*engine_, context, seen, run));
+    const HotAttention hot{run, kHotShare, keys.mean_mass(), keys.least_mass()};
+    const SyntheticEntries entries{std::make_shared<const HotKeys>(std::move(keys))};
+    for (Contestant* contestant : contestants) contestant->UseEntries(entries);
+    return hot;
   }
 
   Result<Comparison> Prefill(std::span<Contestant* const> contestants,
@@ -219,6 +244,10 @@ Status CheckCanMeasure(const PlannedRun& kv) {
                       "Give entries per head (512) or a share of the prompt (10%).");
   }
   return {};
+}
+
+bool ComparesWithFull(const Plan& plan) {
+  return !plan.keeps_all() || plan.storage.seals() || !plan.read_rule().reads_all();
 }
 
 const Timing* Comparison::Full() const {

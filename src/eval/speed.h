@@ -21,6 +21,12 @@ std::string RunText(const PlannedRun& kv);
 // Refuses what cannot be measured chunk by chunk.
 Status CheckCanMeasure(const PlannedRun& kv);
 
+// Whether our full cache takes turns with the recipe.
+bool ComparesWithFull(const Plan& plan);
+
+// How the entries lie to which attention is concentrated while decoding (hot_keys.h).
+enum class HotLayout : uint8_t { kNone, kRuns, kSingle };
+
 struct SpeedOptions {
   std::string model_path;
   std::string profile_path;         // empty: the one beside the model, if there is one
@@ -35,6 +41,15 @@ struct SpeedOptions {
   uint32_t decode_tokens = 32;
   uint32_t repeats = 5;  // after one that is not counted
   uint32_t chunk = 512;  // prompt tokens per step, in both engines
+  // Unset: kRuns for recipes that keep every entry and choose what they read, kNone for others.
+  std::optional<HotLayout> hot;
+};
+
+// The attention of the decoded tokens, if it was concentrated.
+struct HotAttention {
+  uint32_t run = 0;                      // hot entries that lie together
+  double share = 0;                      // of the entries, that are hot
+  double mean_mass = 0, least_mass = 0;  // HotKeys
 };
 
 // A prompt longer than this is not fed as a whole unless asked for: its time is put together from
@@ -70,6 +85,8 @@ struct SpeedPoint {
   std::optional<Spread> compress_ms;  // at the end of the prompt, if the recipe drops entries
   CacheUsage cache;                   // of ours, as a prompt of `context` tokens leaves it
   uint64_t cache_full_f16 = 0;        // the full-precision reference, in bytes
+  std::optional<HotAttention> hot;    // while decoding
+  std::optional<ReadSummary> reads;   // while decoding, if the recipe chooses what it reads
 
   std::optional<double> CompressShare() const;  // of the time that reading the prompt takes
 };

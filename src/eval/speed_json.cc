@@ -56,6 +56,13 @@ Json ToJson(const SpeedPoint& point) {
     if (const auto share = point.CompressShare()) json["compress"]["share_of_prefill"] = *share;
   }
   if (point.decode) json["decode"] = ToJson(*point.decode, true);
+  if (const auto& hot = point.hot) {
+    json["decode"]["hot"] = {{"entries_share", hot->share},
+                             {"run", hot->run},
+                             {"mean_mass", hot->mean_mass},
+                             {"least_mass", hot->least_mass}};
+  }
+  if (point.reads) json["read"] = ToJson(*point.reads);
   json["cache"] = {
       {"entries", point.cache.entries},         {"bytes", point.cache.logical},
       {"bytes_metadata", point.cache.metadata}, {"bytes_allocated", point.cache.allocated},

@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "engine/sealing.h"
+#include "eval/hot_keys.h"
 
 namespace pith {
 namespace {
@@ -14,14 +15,14 @@ namespace {
 constexpr uint32_t kStep = 512;
 
 void FillLayer(SequenceCache* cache, uint32_t layer, uint32_t first, uint32_t count,
-               std::vector<float>* rows) {
+               const SyntheticEntries& entries, std::vector<float>* rows) {
   const CacheSpec& spec = cache->spec();
   for (const Side side : {Side::kKeys, Side::kValues}) {
     const uint32_t dim = side == Side::kKeys ? spec.keys.dim : spec.values.dim;
     const size_t width = size_t{spec.num_kv_heads} * dim;
     rows->resize(count * width);
     for (uint32_t i = 0; i < count; ++i) {
-      SyntheticRow(side, layer, first + i, std::span(*rows).subspan(i * width, width));
+      entries.Row(side, layer, first + i, std::span(*rows).subspan(i * width, width));
     }
     for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
       const float* head_rows = rows->data() + size_t{head} * dim;
@@ -46,7 +47,13 @@ void SyntheticRow(Side side, uint32_t layer, uint32_t position, std::span<float>
   }
 }
 
-Status FillSequence(Sequence* sequence, uint32_t count) {
+void SyntheticEntries::Row(Side side, uint32_t layer, uint32_t position,
+                           std::span<float> row) const {
+  SyntheticRow(side, layer, position, row);
+  if (hot != nullptr && side == Side::kKeys) hot->Lean(layer, position, row);
+}
+
+Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& entries) {
   std::vector<float> rows;
   std::vector<int32_t> positions;
   for (auto first = static_cast<uint32_t>(sequence->tokens.size()); first < count;) {
@@ -55,7 +62,7 @@ Status FillSequence(Sequence* sequence, uint32_t count) {
     std::iota(positions.begin(), positions.end(), static_cast<int32_t>(first));
     PITH_TRY(sequence->cache.Extend(positions));
     for (uint32_t layer = 0; layer < sequence->cache.spec().num_layers; ++layer) {
-      FillLayer(&sequence->cache, layer, first, step, &rows);
+      FillLayer(&sequence->cache, layer, first, step, entries, &rows);
     }
     first += step;
     sequence->tokens.resize(first, 0);

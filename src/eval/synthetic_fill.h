@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "base/status.h"
@@ -12,10 +13,20 @@
 
 namespace pith {
 
+class HotKeys;
+
 // The keys or values of one position in one layer, all KV heads side by side: row [kv_heads * dim].
 void SyntheticRow(Side side, uint32_t layer, uint32_t position, std::span<float> row);
 
+// What a contestant's synthetic cache holds: the rows above, with hot keys among them if there are
+// some.
+struct SyntheticEntries {
+  std::shared_ptr<const HotKeys> hot;
+
+  void Row(Side side, uint32_t layer, uint32_t position, std::span<float> row) const;
+};
+
 // Appends synthetic entries until the sequence holds `count` positions; the tokens become 0.
-Status FillSequence(Sequence* sequence, uint32_t count);
+Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& entries);
 
 }  // namespace pith

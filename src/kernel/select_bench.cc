@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "kernel/attend.h"
+#include "kernel/ref/hot_entries.h"
 #include "kernel/ref/page_builder.h"
 #include "kernel/select_entries.h"
 
@@ -19,8 +20,6 @@ namespace pith {
 namespace {
 
 constexpr uint32_t kPage = 128;
-constexpr uint32_t kRun = 16;
-constexpr double kHotShare = 0.02, kHotMass = 0.9;
 constexpr int kRounds = 21;
 
 using Clock = std::chrono::steady_clock;
@@ -30,8 +29,8 @@ double Since(Clock::time_point start) {
 
 class Layer {
  public:
-  Layer(const AttendShape& shape, uint32_t context)
-      : shape_(shape), position_{static_cast<int32_t>(context)} {
+  Layer(const AttendShape& shape, uint32_t context, uint32_t run)
+      : shape_(shape), run_(run), position_{static_cast<int32_t>(context)} {
     Rng rng(1);
     queries_.resize(size_t{shape.num_query_heads} * shape.key_dim);
     out_.resize(size_t{shape.num_query_heads} * shape.value_dim);
@@ -108,20 +107,16 @@ class Layer {
     }
     std::vector<float> keys(size_t{context} * dim);
     for (float& x : keys) x = 2 * rng.Float() - 1;
-    std::vector<bool> hot(context);
-    const auto num_runs = static_cast<uint32_t>(context * kHotShare / kRun);
-    for (uint32_t run = 0; run < num_runs; ++run) {
-      const uint32_t first = rng.Below(context / kRun) * kRun;
-      for (uint32_t i = first; i < first + kRun; ++i) hot[i] = true;
-    }
+    const std::vector<bool> hot = HotEntries(context, run_, rng);
     double hot_sum = 0, cold_sum = 0;
     for (uint32_t i = 0; i < context; ++i) {
       double dot = 0;
       for (uint32_t c = 0; c < dim; ++c) dot += double{keys[size_t{i} * dim + c]} * common[c];
       (hot[i] ? hot_sum : cold_sum) += std::exp(dot * shape_.scale);
     }
-    const double lift = std::log(kHotMass / (1 - kHotMass) * cold_sum / hot_sum);
-    const auto lean = static_cast<float>(lift / shape_.scale) / norm;
+    const double share = hot_sum / (hot_sum + cold_sum);
+    const double slope = double{norm} * shape_.scale;
+    const auto lean = static_cast<float>(LeanOf({&share, 1}, {&slope, 1}));
     for (uint32_t i = 0; i < context; ++i) {
       for (uint32_t c = 0; hot[i] && c < dim; ++c) keys[size_t{i} * dim + c] += lean * common[c];
     }
@@ -158,6 +153,7 @@ class Layer {
   }
 
   AttendShape shape_;
+  uint32_t run_;
   std::vector<int32_t> position_;
   std::vector<std::unique_ptr<BuiltList>> lists_;
   std::vector<HeadView> heads_;
@@ -172,9 +168,33 @@ class Layer {
   std::vector<std::byte> scratch_;
 };
 
+struct Row {
+  const char* name;
+  ReadRule rule;
+};
+
 double MedianOf(std::vector<double> times) {
   std::ranges::nth_element(times, times.begin() + kRounds / 2);
   return times[kRounds / 2];
+}
+
+void Report(const Row& row, uint32_t dim, uint32_t context, uint32_t run, Layer& layer) {
+  layer.MakeIndices(row.rule);
+  std::vector<double> full, choice, all;
+  for (int i = -1; i < kRounds; ++i) {  // the first round only warms up
+    const double a = layer.TimeFull();
+    const auto b = layer.TimeSelected();
+    if (i < 0) continue;
+    full.push_back(a);
+    choice.push_back(b.choice);
+    all.push_back(b.all);
+  }
+  const double a = MedianOf(full), b = MedianOf(choice), c = MedianOf(all);
+  fmt::print(
+      "{}, f16, head size {}, context {}, hot entries in runs of {}: full {:.3f} ms; choice {:.3f} "
+      "ms, {:.3f} of full; {:.1f} % read, all {:.3f} ms, {:.1f} times as fast\n",
+      row.name, dim, context, run, a, b, b / a, 100 * layer.ReadShare(), c, a / c);
+  std::fflush(stdout);
 }
 
 }  // namespace
@@ -182,35 +202,15 @@ double MedianOf(std::vector<double> times) {
 void ReportSelection(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint32_t context) {
   const AttendShape shape{
       query_heads, kv_heads, dim, dim, 1.0f / std::sqrt(static_cast<float>(dim)), 0};
-  Layer layer(shape, context);
-  struct Row {
-    const char* name;
-    ReadRule rule;
-  };
   using Base = ReadRule::Base;
   const Row rows[] = {
       {"quest(budget=1024)",
        {.base = Base::kPages, .budget = 1024, .least_pages = 3, .newest_page = true}},
       {"twilight(p=0.85,base=quest)", {.base = Base::kPages, .share = 0.25, .top_p = 0.85}},
       {"twilight(p=0.85,base=all)", {.base = Base::kAll, .top_p = 0.85}}};
-  for (const Row& row : rows) {
-    layer.MakeIndices(row.rule);
-    std::vector<double> full, choice, all;
-    for (int i = -1; i < kRounds; ++i) {  // the first round only warms up
-      const double a = layer.TimeFull();
-      const auto b = layer.TimeSelected();
-      if (i < 0) continue;
-      full.push_back(a);
-      choice.push_back(b.choice);
-      all.push_back(b.all);
-    }
-    const double a = MedianOf(full), b = MedianOf(choice), c = MedianOf(all);
-    fmt::print(
-        "{}, f16, head size {}, context {}: full {:.3f} ms; choice {:.3f} ms, {:.3f} of full; "
-        "{:.1f} "
-        "% read, all {:.3f} ms, {:.1f} times as fast\n",
-        row.name, dim, context, a, b, b / a, 100 * layer.ReadShare(), c, a / c);
-    std::fflush(stdout);
+  for (const uint32_t run : {kHotRun, 1u}) {
+    Layer layer(shape, context, run);
+    for (const Row& row : rows) Report(row, dim, context, run, layer);
   }
 }
 
