@@ -59,7 +59,9 @@ Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
   PITH_TRY(CheckFlags(flags));
   SpeedOptions options;
   PITH_ASSIGN(options.recipes, PlanTexts(flags.recipes, flags.budgets));
-  for (const PlannedRun& kv : options.recipes) PITH_TRY(CheckCanMeasure(kv));
+  const bool prompts_alone =
+      flags.prefill && !flags.decode && !flags.memory && flags.versus.empty();
+  for (const PlannedRun& kv : options.recipes) PITH_TRY(CheckCanMeasure(kv, prompts_alone));
   PITH_ASSIGN(options.model_path, ResolveModel(flags.model));
   for (const PlannedRun& kv : options.recipes) {
     PITH_TRY(CheckProfileFor(kv.plan, flags.profile, options.model_path));
@@ -164,11 +166,14 @@ void AppendRows(std::string* text, std::string_view what, uint32_t context,
   const Timing* best = comparison.BestPeer();
   for (const Timing& timing : comparison.timings) {
     const bool ours = &timing == &comparison.timings.front();
-    *text += fmt::format(
-        "{:<8}{:>8}  {:<18}{:>10.2f}{:>12.2f}{:>12.2f}{:>12.2f}{}\n", ours ? what : "",
-        ours ? std::to_string(context) : "", timing.contestant + (&timing == best ? " *" : ""),
-        timing.tokens_per_second, timing.ms.min, timing.ms.median, timing.ms.max,
-        ours ? RatioText(comparison.Ratio()) + RatioText(comparison.RatioToFull()) : "");
+    *text +=
+        fmt::format("{:<8}{:>8}  {:<18}{:>10.2f}{:>12.2f}{:>12.2f}{:>12.2f}{:>12.2f}{}\n",
+                    ours ? what : "", ours ? std::to_string(context) : "",
+                    timing.contestant + (&timing == best ? " *" : ""), timing.tokens_per_second,
+                    timing.ms.min, timing.ms.median, timing.ms.max, timing.cpu_ms.median,
+                    ours ? RatioText(comparison.Ratio()) + RatioText(comparison.RatioToFull()) +
+                               RatioText(comparison.CpuRatioToFull())
+                         : "");
   }
   if (!comparison.depths.empty()) {
     *text +=
@@ -185,6 +190,24 @@ void AppendCompression(std::string* text, const SpeedPoint& point) {
     *text += fmt::format("  {:.2f} % of the prompt", 100 * *share);
   }
   *text += "\n";
+}
+
+void AppendWork(std::string* text, const SpeedPoint& point) {
+  if (!point.work) return;
+  std::vector<std::string> shares;
+  double sum = 0;
+  for (const uint64_t tokens : point.work->computed) {
+    const double share = static_cast<double>(tokens) / point.context;
+    sum += share / static_cast<double>(point.work->computed.size());
+    shares.push_back(fmt::format("{:.0f}", 100 * share));
+  }
+  *text += fmt::format(
+      "{:<8}{:>8}  {:.1f} % of tokens and layers, by layer {} %\n"
+      "{:<8}{:>8}  {} of cache at most, full {} ({:.3f}); {} of hidden states besides\n",
+      "computed", point.context, 100 * sum, fmt::join(shares, " "), "peak", point.context,
+      FormatBytes(point.cache.held_peak), FormatBytes(point.work->full_peak),
+      static_cast<double>(point.cache.held_peak) / static_cast<double>(point.work->full_peak),
+      FormatBytes(point.work->hidden_bytes));
 }
 
 void AppendReading(std::string* text, const SpeedPoint& point, const ReadRule& rule) {
@@ -216,11 +239,13 @@ std::string RunTable(const SpeedRun& run) {
     text += fmt::format("; llama.cpp (keys {}, values {}) in {:.2f} s", run.llama_key_type,
                         run.llama_value_type, run.llama_load_ms / 1000);
   }
-  text += fmt::format("\n{:<8}{:>8}  {:<18}{:>10}{:>12}{:>12}{:>12}{}\n", "", "context", "engine",
-                      "tok/s", "ms min", "median", "max",
-                      RatioHead(!run.llama_key_type.empty(), ComparesWithFull(run.recipe.plan)));
+  const bool full = ComparesWithFull(run.recipe.plan);
+  text += fmt::format("\n{:<8}{:>8}  {:<18}{:>10}{:>12}{:>12}{:>12}{:>12}{}{}\n", "", "context",
+                      "engine", "tok/s", "ms min", "median", "max", "cpu ms",
+                      RatioHead(!run.llama_key_type.empty(), full), full ? "  cpu to full" : "");
   for (const SpeedPoint& point : run.points) {
     if (point.prefill) AppendRows(&text, "prefill", point.context, *point.prefill);
+    AppendWork(&text, point);
   }
   for (const SpeedPoint& point : run.points) AppendCompression(&text, point);
   for (const SpeedPoint& point : run.points) {

@@ -21,8 +21,10 @@ class Contestant {
   virtual ~Contestant() = default;
   virtual std::string_view name() const = 0;
 
-  // Feeds tokens in one step (at most one chunk); the logits of the last one, [vocabulary], valid
-  // until the next call.
+  // Whether prompts have to be fed as a whole, whatever their length.
+  virtual bool reads_whole_prompts() const { return false; }
+  // Feeds tokens in one step (at most one chunk, if it does not read whole prompts); the logits of
+  // the last one, [vocabulary], valid until the next call.
   virtual Result<std::span<const float>> Feed(std::span<const int32_t> tokens) = 0;
   // Forgets everything at `position` and behind.
   virtual Status Rewind(uint32_t position) = 0;
@@ -51,6 +53,7 @@ class PithContestant : public Contestant {
                                                         std::string_view name = kPithName);
 
   std::string_view name() const override { return name_; }
+  bool reads_whole_prompts() const override { return sequence_.kv.plan.admits(); }
   Result<std::span<const float>> Feed(std::span<const int32_t> tokens) override;
   Status Rewind(uint32_t position) override;
   // The last tokens are really read, as many as the recipe looks back to.
@@ -59,6 +62,7 @@ class PithContestant : public Contestant {
   void Rest() override { engine_->Pause(); }
 
   CacheUsage Usage() const { return sequence_.Usage(); }
+  std::vector<uint64_t> ComputedTokens() const { return sequence_.ComputedTokens(); }
   // Since the cache was filled; none if everything is read.
   std::optional<ReadSummary> Reads() const { return SummarizeReads(sequence_.reader); }
 

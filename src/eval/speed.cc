@@ -49,7 +49,13 @@ Comparison Compare(std::span<Contestant* const> contestants, const Samples& samp
                    uint32_t tokens_per_sample) {
   Comparison comparison;
   for (size_t who = 0; who < contestants.size(); ++who) {
-    Timing timing{std::string(contestants[who]->name()), SpreadOf(samples[who])};
+    std::vector<double> ms, cpu_ms;
+    for (const Cost& cost : samples[who]) {
+      ms.push_back(cost.ms);
+      cpu_ms.push_back(cost.cpu_ms);
+    }
+    Timing timing{std::string(contestants[who]->name()), SpreadOf(std::move(ms)),
+                  SpreadOf(std::move(cpu_ms))};
     timing.tokens_per_second = 1000.0 * tokens_per_sample / timing.ms.median;
     comparison.timings.push_back(std::move(timing));
   }
@@ -107,6 +113,10 @@ class Run {
       Say(context, "prefill");
       const auto tokens = BenchTokens(context, vocabulary);
       PITH_ASSIGN(point.prefill, Prefill(contestants, tokens));
+      if (plan.admits()) {
+        point.work = PromptWork{ours->ComputedTokens(), full->Usage().held_peak,
+                                uint64_t{context} * engine_->model().shape().width * sizeof(float)};
+      }
     }
     if (options_.decode) {
       Say(context, "decode");
@@ -123,7 +133,7 @@ class Run {
       PITH_ASSIGN(std::vector<double> samples,
                   MeasureCompression(*ours, context, options_.repeats));
       point.compress_ms = SpreadOf(std::move(samples));
-    } else if (!point.reads) {  // else the index that decoding made is wanted too
+    } else if (!point.reads && !plan.admits()) {  // what they left is wanted as it is
       PITH_TRY(ours->Fill(context));
     }
     point.cache = ours->Usage();
@@ -154,7 +164,8 @@ class Run {
                              std::span<const int32_t> tokens) {
     const auto length = static_cast<uint32_t>(tokens.size());
     std::vector<uint32_t> depths;
-    if (length > kLongestFullPrefill && !options_.prefill_full) {
+    const bool whole = options_.prefill_full || run_->recipe.plan.admits();
+    if (length > kLongestFullPrefill && !whole) {
       depths = DepthsFor(length, options_.chunk);
     }
     PITH_ASSIGN(const Samples samples,
@@ -227,17 +238,17 @@ std::string RunText(const PlannedRun& kv) {
   return kv.plan.canonical + (kv.budget ? ", budget " + kv.budget->text : "");
 }
 
-Status CheckCanMeasure(const PlannedRun& kv) {
+Status CheckCanMeasure(const PlannedRun& kv, bool prompts_alone) {
   if (kv.plan.between_chunks()) {
     return InputError("\"" + kv.plan.canonical +
                           "\" compresses between chunks, and prompts are measured chunk by chunk",
                       "--kv", "Name a recipe that compresses at the end of the prompt.");
   }
-  if (kv.plan.admits()) {
+  if (kv.plan.admits() && !prompts_alone) {
     return InputError("\"" + kv.plan.canonical +
-                          "\" reads a prompt layer by layer, and prompts are measured chunk by "
-                          "chunk",
-                      "--kv", "Look at prefill_ms of pith run --json.");
+                          "\" reads a prompt layer by layer, and no synthetic cache takes the "
+                          "place of that: only the reading of prompts is measured",
+                      "--kv", "Give --prefill alone, and not --vs llama.");
   }
   if (InBytes(kv)) {
     return InputError("budgets in bytes are not measured yet", "budget \"" + kv.budget->text + "\"",
@@ -247,7 +258,8 @@ Status CheckCanMeasure(const PlannedRun& kv) {
 }
 
 bool ComparesWithFull(const Plan& plan) {
-  return !plan.keeps_all() || plan.storage.seals() || !plan.read_rule().reads_all();
+  return !plan.keeps_all() || plan.admits() || plan.storage.seals() ||
+         !plan.read_rule().reads_all();
 }
 
 const Timing* Comparison::Full() const {
@@ -274,6 +286,12 @@ std::optional<double> Comparison::RatioToFull() const {
   const Timing* full = Full();
   if (full == nullptr) return std::nullopt;
   return timings.front().tokens_per_second / full->tokens_per_second;
+}
+
+std::optional<double> Comparison::CpuRatioToFull() const {
+  const Timing* full = Full();
+  if (full == nullptr) return std::nullopt;
+  return full->cpu_ms.median / timings.front().cpu_ms.median;
 }
 
 std::optional<double> SpeedPoint::CompressShare() const {

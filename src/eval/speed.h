@@ -18,8 +18,9 @@ namespace pith {
 // Recipe and budget as people read them.
 std::string RunText(const PlannedRun& kv);
 
-// Refuses what cannot be measured chunk by chunk.
-Status CheckCanMeasure(const PlannedRun& kv);
+// Refuses what cannot be measured chunk by chunk, or, of recipes that say which tokens go on to the
+// next layer, otherwise than as whole prompts.
+Status CheckCanMeasure(const PlannedRun& kv, bool prompts_alone);
 
 // Whether our full cache takes turns with the recipe.
 bool ComparesWithFull(const Plan& plan);
@@ -64,6 +65,7 @@ Spread SpreadOf(std::vector<double> samples);  // not empty
 struct Timing {
   std::string contestant;
   Spread ms;                     // prefill: of the whole prompt; decode: per token
+  Spread cpu_ms;                 // the same in processor time, of all threads
   double tokens_per_second = 0;  // from the median
 };
 
@@ -77,6 +79,14 @@ struct Comparison {
   const Timing* BestPeer() const;       // nullptr without libllama
   std::optional<double> Ratio() const;  // our tokens per second over the best peer's
   std::optional<double> RatioToFull() const;
+  std::optional<double> CpuRatioToFull() const;  // by processor time
+};
+
+// What a prompt took that was read layer by layer.
+struct PromptWork {
+  std::vector<uint64_t> computed;  // [layer], tokens
+  uint64_t full_peak = 0;          // bytes of our full cache, as SpeedPoint::cache.held_peak
+  uint64_t hidden_bytes = 0;       // of the hidden states between layers, beside the cache
 };
 
 struct SpeedPoint {
@@ -85,6 +95,7 @@ struct SpeedPoint {
   std::optional<Spread> compress_ms;  // at the end of the prompt, if the recipe drops entries
   CacheUsage cache;                   // of ours, as a prompt of `context` tokens leaves it
   uint64_t cache_full_f16 = 0;        // the full-precision reference, in bytes
+  std::optional<PromptWork> work;     // if not all tokens of the prompt go through all layers
   std::optional<HotAttention> hot;    // while decoding
   std::optional<ReadSummary> reads;   // while decoding, if the recipe chooses what it reads
 
@@ -114,15 +125,19 @@ Result<SpeedReport> MeasureSpeed(SpeedOptions options,
 // Pseudo-random token ids, the same for the same arguments.
 std::vector<int32_t> BenchTokens(uint32_t count, uint32_t vocabulary);
 
-// The pieces, for tests. Milliseconds, [contestant][repeat], the first repeat left out.
-using Samples = std::vector<std::vector<double>>;
+// The pieces, for tests.
+struct Cost {
+  double ms = 0, cpu_ms = 0;  // by the clock; of the processor, over all threads of the process
+};
+// [contestant][repeat], the first repeat left out.
+using Samples = std::vector<std::vector<Cost>>;
 // Per token, over `tokens` steps of one token from `context` tokens on.
 Result<Samples> MeasureDecode(std::span<Contestant* const> contestants, uint32_t context,
                               std::span<const int32_t> tokens, uint32_t repeats);
 // Of what happens at the end of a prompt, [repeat].
 Result<std::vector<double>> MeasureCompression(Contestant& contestant, uint32_t context,
                                                uint32_t repeats);
-// Whole prompts, chunk by chunk.
+// Whole prompts, chunk by chunk; as a whole if a contestant wants that.
 Result<Samples> MeasurePrefill(std::span<Contestant* const> contestants,
                                std::span<const int32_t> tokens, uint32_t chunk, uint32_t repeats);
 // Prompts put together from chunk times at `depths` (ascending; the first is 0, the last that of

@@ -19,7 +19,8 @@ Json ToJson(const Spread& ms) { return {{"min", ms.min}, {"median", ms.median}, 
 Json ToJson(const Timing& timing, bool per_token) {
   return {{"engine", timing.contestant},
           {"tok_s", timing.tokens_per_second},
-          {per_token ? "ms_per_token" : "ms", ToJson(timing.ms)}};
+          {per_token ? "ms_per_token" : "ms", ToJson(timing.ms)},
+          {per_token ? "cpu_ms_per_token" : "cpu_ms", ToJson(timing.cpu_ms)}};
 }
 
 Json ToJson(const Comparison& comparison, bool per_token) {
@@ -40,7 +41,10 @@ Json ToJson(const Comparison& comparison, bool per_token) {
     json["best_peer"] = best->contestant;
     json["ratio"] = *comparison.Ratio();
   }
-  if (const auto ratio = comparison.RatioToFull()) json["ratio_to_full"] = *ratio;
+  if (const auto ratio = comparison.RatioToFull()) {
+    json["ratio_to_full"] = *ratio;
+    json["cpu_ratio_to_full"] = *comparison.CpuRatioToFull();
+  }
   return json;
 }
 
@@ -50,6 +54,11 @@ Json ToJson(const SpeedPoint& point) {
     json["prefill"] = ToJson(*point.prefill, false);
     const double compress_ms = point.compress_ms ? point.compress_ms->median : 0;
     json["ttft_ms"] = point.prefill->timings.front().ms.median + compress_ms;
+  }
+  if (const auto& work = point.work) {
+    json["prefill"]["tokens_computed"] = work->computed;
+    json["prefill"]["bytes_peak_full"] = work->full_peak;
+    json["prefill"]["bytes_hidden"] = work->hidden_bytes;
   }
   if (point.compress_ms) {
     json["compress"] = {{"ms", ToJson(*point.compress_ms)}};

@@ -41,16 +41,17 @@ Status WaitUntilIdle() {
   }
 }
 
-// Milliseconds of feeding `tokens`, `step` at a time.
-Result<double> Time(Contestant& contestant, std::span<const int32_t> tokens, size_t step) {
+// Feeding `tokens`, `step` at a time.
+Result<Cost> Time(Contestant& contestant, std::span<const int32_t> tokens, size_t step) {
   PITH_TRY(WaitUntilIdle());
   const auto begin = Clock::now();
+  const double cpu_begin = ProcessCpuMs();
   for (size_t i = 0; i < tokens.size(); i += step) {
     PITH_TRY(contestant.Feed(tokens.subspan(i, std::min(step, tokens.size() - i))));
   }
-  const double ms = MsSince(begin);
+  const Cost cost{MsSince(begin), ProcessCpuMs() - cpu_begin};
   contestant.Rest();
-  return ms;
+  return cost;
 }
 
 // Calls measure(contestant index) for every contestant; each round begins with another one.
@@ -78,8 +79,9 @@ Result<Samples> MeasureDecode(std::span<Contestant* const> contestants, uint32_t
   Samples samples(contestants.size());
   for (uint32_t round = 0; round <= repeats; ++round) {
     PITH_TRY(TakeTurns(contestants.size(), round, [&](size_t who) -> Status {
-      PITH_ASSIGN(const double ms, Time(*contestants[who], tokens, 1));
-      if (round > 0) samples[who].push_back(ms / static_cast<double>(tokens.size()));
+      PITH_ASSIGN(const Cost cost, Time(*contestants[who], tokens, 1));
+      const auto n = static_cast<double>(tokens.size());
+      if (round > 0) samples[who].push_back({cost.ms / n, cost.cpu_ms / n});
       return contestants[who]->Rewind(context);
     }));
   }
@@ -102,17 +104,21 @@ Result<std::vector<double>> MeasureCompression(Contestant& contestant, uint32_t 
 Result<Samples> MeasurePrefill(std::span<Contestant* const> contestants,
                                std::span<const int32_t> tokens, uint32_t chunk, uint32_t repeats) {
   Samples samples(contestants.size());
+  const bool whole = std::ranges::any_of(contestants, &Contestant::reads_whole_prompts);
   for (uint32_t round = 0; round <= repeats; ++round) {
     for (Contestant* contestant : contestants) PITH_TRY(contestant->Rewind(0));
     // The warm-up takes one chunk only. Turns change after every chunk, so that a slow moment hits
     // everyone.
     const size_t length = round == 0 ? std::min<size_t>(chunk, tokens.size()) : tokens.size();
-    std::vector<double> total(contestants.size());
-    for (size_t i = 0; i < length; i += chunk) {
-      const auto part = tokens.subspan(i, std::min<size_t>(chunk, length - i));
+    const size_t turn = whole ? length : chunk;
+    std::vector<Cost> total(contestants.size());
+    for (size_t i = 0; i < length; i += turn) {
+      const auto part = tokens.subspan(i, std::min(turn, length - i));
       PITH_TRY(TakeTurns(contestants.size(), round, [&](size_t who) -> Status {
-        PITH_ASSIGN(const double ms, Time(*contestants[who], part, chunk));
-        total[who] += ms;
+        const size_t step = contestants[who]->reads_whole_prompts() ? turn : chunk;
+        PITH_ASSIGN(const Cost cost, Time(*contestants[who], part, step));
+        total[who].ms += cost.ms;
+        total[who].cpu_ms += cost.cpu_ms;
         return {};
       }));
     }
@@ -126,24 +132,30 @@ Result<Samples> MeasurePrefillAtDepths(std::span<Contestant* const> contestants,
                                        std::span<const int32_t> tokens, uint32_t chunk,
                                        std::span<const uint32_t> depths, uint32_t repeats) {
   const auto length = static_cast<uint32_t>(tokens.size());
-  // Chunk times, [contestant][repeat][depth].
-  std::vector<std::vector<std::vector<double>>> times(contestants.size(),
-                                                      std::vector<std::vector<double>>(repeats));
+  // Of chunks, [contestant][repeat][depth].
+  struct Chunks {
+    std::vector<double> ms, cpu_ms;
+  };
+  std::vector<std::vector<Chunks>> times(contestants.size(), std::vector<Chunks>(repeats));
   for (const uint32_t depth : depths) {
     for (Contestant* contestant : contestants) PITH_TRY(contestant->Fill(depth));
     const auto part = tokens.subspan(depth, std::min(chunk, length - depth));
     for (uint32_t round = 0; round <= repeats; ++round) {
       PITH_TRY(TakeTurns(contestants.size(), round, [&](size_t who) -> Status {
-        PITH_ASSIGN(const double ms, Time(*contestants[who], part, chunk));
-        if (round > 0) times[who][round - 1].push_back(ms);
+        PITH_ASSIGN(const Cost cost, Time(*contestants[who], part, chunk));
+        if (round > 0) {
+          times[who][round - 1].ms.push_back(cost.ms);
+          times[who][round - 1].cpu_ms.push_back(cost.cpu_ms);
+        }
         return contestants[who]->Rewind(depth);
       }));
     }
   }
   Samples samples(contestants.size());
   for (size_t who = 0; who < contestants.size(); ++who) {
-    for (const auto& ms : times[who]) {
-      samples[who].push_back(SumOfChunks(depths, ms, length, chunk));
+    for (const Chunks& chunks : times[who]) {
+      samples[who].push_back({SumOfChunks(depths, chunks.ms, length, chunk),
+                              SumOfChunks(depths, chunks.cpu_ms, length, chunk)});
     }
   }
   return samples;

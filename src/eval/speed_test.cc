@@ -306,9 +306,37 @@ TEST_F(SpeedWithModel, MeasureSpeed_RecipeThatDrops_IsComparedWithTheFullCache) 
 }
 
 TEST(CheckCanMeasure, ChunksAndBytes_AreRefused) {
-  EXPECT_TRUE(CheckCanMeasure(Planned("snapkv", "64")));
-  EXPECT_FALSE(CheckCanMeasure(Planned("score=streaming + when=chunks", "64")));
-  EXPECT_FALSE(CheckCanMeasure(Planned("snapkv", "1GiB")));
+  EXPECT_TRUE(CheckCanMeasure(Planned("snapkv", "64"), false));
+  EXPECT_FALSE(CheckCanMeasure(Planned("score=streaming + when=chunks", "64"), true));
+  EXPECT_FALSE(CheckCanMeasure(Planned("snapkv", "1GiB"), true));
+  const PlannedRun lazy{ParseRecipe("lazyllm").value(), std::nullopt};
+  EXPECT_TRUE(CheckCanMeasure(lazy, true));
+  EXPECT_FALSE(CheckCanMeasure(lazy, false));
+}
+
+TEST_F(SpeedWithModel, MeasureSpeed_TokensThatStopOnTheWay_AreMeasuredAsWholePrompts) {
+  SpeedOptions options;
+  options.model_path = path_;
+  options.contexts = {600};
+  options.threads = {1};
+  options.recipes = {{ParseRecipe("lazyllm(prune=0.5,depth=0.5,times=1)").value(), std::nullopt}};
+  options.decode = false;
+  options.repeats = 1;
+  options.chunk = 128;
+  const auto report = MeasureSpeed(options);
+  ASSERT_TRUE(report) << report.error().Message();
+  const SpeedPoint& point = report->runs[0].points[0];
+  ASSERT_TRUE(point.prefill && point.work);
+  EXPECT_TRUE(point.prefill->depths.empty());
+  EXPECT_GT(point.prefill->timings[0].cpu_ms.median, 0);
+  EXPECT_GT(*point.prefill->CpuRatioToFull(), 0);
+  ASSERT_EQ(point.work->computed.size(), 2u);  // layers
+  EXPECT_EQ(point.work->computed[0], 600u);
+  EXPECT_EQ(point.work->computed[1], 300u);
+  // The half that waits has its hidden states counted.
+  EXPECT_LT(point.cache.held_peak - point.work->hidden_bytes / 2, point.work->full_peak);
+  const auto json = nlohmann::json::parse(ToJson(*report, DescribeSurroundings("test"), {}).dump());
+  EXPECT_EQ(json["runs"][0]["points"][0]["prefill"]["tokens_computed"], (nlohmann::json{600, 300}));
 }
 
 TEST(MeasureMemoryInChild, ChildThatPrintsNoPeak_IsAFailure) {
