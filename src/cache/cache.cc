@@ -22,9 +22,12 @@ ListLayouts LayoutsOf(const CacheSpec& spec, Side side, uint32_t layer) {
   PITH_CHECK(list.form != nullptr && list.dim > 0 && list.form->group(side) == 0);
   PITH_CHECK(list.dim % list.form->dim_multiple == 0);
   const bool rotated = list.rotated && sealed != nullptr;
-  ListLayouts layouts{
-      .tail = {.form = list.form, .side = side, .dim = list.dim},
-      .sealed = {.form = sealed, .side = side, .dim = list.dim, .rotated = rotated}};
+  ListLayouts layouts{.tail = {.form = list.form, .side = side, .dim = list.dim},
+                      .sealed = {.form = sealed,
+                                 .side = side,
+                                 .dim = list.SealedDim(),
+                                 .rotated = rotated,
+                                 .pruned = list.pruned()}};
   layouts.has_sinks = sealed != nullptr && spec.num_sinks > 0;
   // Sinks are stored a second time, without loss.
   PITH_CHECK(!layouts.has_sinks || list.form->packing == nullptr);
@@ -34,7 +37,7 @@ ListLayouts LayoutsOf(const CacheSpec& spec, Side side, uint32_t layer) {
   if (sealed != nullptr) {
     PITH_CHECK(layouts.tail.side_blocks.empty());
     PITH_CHECK(sealed->group(side) <= kMaxPageEntries);
-    PITH_CHECK(list.dim % sealed->dim_multiple == 0);
+    PITH_CHECK(layouts.sealed.dim % sealed->dim_multiple == 0);
   }
   return layouts;
 }
@@ -57,6 +60,7 @@ CacheSpec Checked(const CacheSpec& spec) {
   PITH_CHECK(spec.layer_group.size() == (UsesGroups(spec) ? spec.num_layers : 0));
   for (const ListSpec* list : {&spec.keys, &spec.values}) {
     PITH_CHECK(!list->rotated || list->sealed != nullptr || !list->sealed_by_layer.empty());
+    PITH_CHECK(!list->pruned() || (list == &spec.keys && !list->rotated));
     if (list->sealed_by_layer.empty()) continue;
     PITH_CHECK(list->sealed_by_layer.size() == spec.num_layers && list->sealed == nullptr);
     PITH_CHECK(list->scope != OwnerScope::kLayerGroup);

@@ -42,6 +42,9 @@ struct ListSpec {
   // Whether entries are rotated before they are sealed (codec/hadamard.h). The tail never is, and
   // what is read from the cache is turned back.
   bool rotated = false;
+  // Channels that sealed entries hold, if not all: which ones is said of each list when its first
+  // entries are sealed (SealRequest). Only for keys, and not if they are rotated.
+  uint32_t sealed_dim = 0;
   // Where layers differ in it: that of each, [num_layers]; then `sealed` is nullptr. Not with
   // OwnerScope::kLayerGroup.
   std::vector<const Form*> sealed_by_layer;
@@ -49,6 +52,8 @@ struct ListSpec {
   const Form* SealedIn(uint32_t layer) const {
     return sealed_by_layer.empty() ? sealed : sealed_by_layer[layer];
   }
+  bool pruned() const { return sealed_dim > 0 && sealed_dim < dim; }
+  uint32_t SealedDim() const { return pruned() ? sealed_dim : dim; }
 };
 
 struct CacheSpec {
@@ -96,6 +101,10 @@ struct SealRequest {
   uint32_t layer = 0, kv_head = 0;
   Side side = Side::kKeys;
   uint64_t count = 0;
+  // Where the spec prunes them: the channels of all that is sealed in this list, given with its
+  // first sealed entries (num_sealed() == 0, which also is so again once none is left) and with no
+  // others.
+  std::shared_ptr<const ChannelList> channels = nullptr;
 };
 
 // Runs work(thread, num_threads) once on each of num_threads threads, and returns when all are
@@ -183,6 +192,8 @@ class SequenceCache {
   // peak low. Fails (kFailure, "no memory for the cache") without any change. Main thread only.
   // With a wider scope, the request names the first head that the list serves.
   Status Seal(std::span<const SealRequest> requests, const RunParallel& run = nullptr);
+  // The channels of a head's sealed keys; nullptr if none are sealed, or with all channels.
+  const ChannelList* KeyChannels(uint32_t layer, uint32_t kv_head) const;
   // Entries of a head that are in the sealed form. Sinks lie in front of them, the tail behind.
   uint64_t num_sealed(uint32_t layer, uint32_t kv_head, Side side) const;
   // Those that may still be sealed: the tail's, but for sinks.

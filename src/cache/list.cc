@@ -36,6 +36,7 @@ EntryList EntryList::Fork(PagePool* pool, const ListLayouts* layouts, HeldBytes*
   fork.tail_.Share(tail_);
   if (sinks_ != nullptr) fork.sinks_->Share(*sinks_);
   if (sealed_ != nullptr) fork.sealed_->Share(*sealed_);
+  fork.channels_ = channels_;
   fork.joined_ = joined_;
   fork.unchanged_ = unchanged_;
   return fork;
@@ -46,6 +47,16 @@ int32_t EntryList::last_position() const {
   ForEachPart(*this,
               [&last](const ListPart& part) { last = std::max(last, part.last_position()); });
   return last;
+}
+
+void EntryList::SetChannels(std::shared_ptr<const ChannelList> channels) {
+  PITH_CHECK(num_sealed() == 0);
+  channels_ = std::move(channels);
+  sealed_->SetChannels(channels_.get());
+}
+
+void EntryList::ForgetUnusedChannels() {
+  if (channels_ != nullptr && num_sealed() == 0) SetChannels(nullptr);
 }
 
 void EntryList::RefreshFrom(size_t page) {
@@ -104,11 +115,13 @@ void EntryList::CommitKeep(std::span<const uint32_t> entries) {
     part.MoveKept(kept);
     part.FinishKeep();
   });
+  ForgetUnusedChannels();
   Refresh();
 }
 
 void EntryList::Cancel() {
   ForEachPart(*this, [](ListPart& part) { part.Cancel(); });
+  seal_channels_.reset();
 }
 
 void EntryList::Truncate(uint64_t size) {
@@ -118,6 +131,7 @@ void EntryList::Truncate(uint64_t size) {
     part.Truncate(here);
     size -= here;
   });
+  ForgetUnusedChannels();
   Refresh();
 }
 
@@ -132,9 +146,16 @@ uint64_t EntryList::CountBefore(int32_t end_position) const {
   return count;
 }
 
-bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count) {
+bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count,
+                            std::shared_ptr<const ChannelList> channels) {
   PITH_CHECK(sealed_ != nullptr && new_sinks + count <= tail_.size());
   PITH_CHECK(new_sinks == 0 || (sinks_ != nullptr && num_sealed() == 0));
+  PITH_CHECK((channels != nullptr) == (sealed_->layout().pruned && num_sealed() == 0));
+  if (channels != nullptr) {
+    PITH_CHECK(channels->dim == tail_.layout().dim);
+    PITH_CHECK(channels->kept.size() == sealed_->layout().dim);
+  }
+  seal_channels_ = std::move(channels);
   std::vector<int32_t> positions(static_cast<size_t>(new_sinks + count), 0);
   size_t done = 0;
   for (const PageView& page : tail_.views()) {
@@ -154,6 +175,7 @@ bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count) {
 
 void EntryList::CommitSeal() {
   ChangedFrom(num_sinks() + sink_positions_.size() + num_sealed());
+  if (seal_channels_ != nullptr) SetChannels(std::move(seal_channels_));
   const size_t num_pages = sealed_->views().size();
   seal_first_page_ = num_sink_pages() + (num_pages > 0 ? num_pages - 1 : 0);
   if (!sink_positions_.empty()) {
@@ -173,9 +195,20 @@ void EntryList::EncodeSeal() {
       ReadRows(tail, side, first, count, rows);
     });
   }
+  std::vector<float> whole;  // rows before they are pruned
   sealed_->StoreLast(seal_positions_.size(), [&](uint64_t first, uint32_t count, float* rows) {
-    ReadRows(tail, side, num_sinks + first, count, rows);
-    if (sealed_->layout().rotated) Rotate({rows, size_t{count} * dim}, dim);
+    if (channels_ == nullptr) {
+      ReadRows(tail, side, num_sinks + first, count, rows);
+      if (sealed_->layout().rotated) Rotate({rows, size_t{count} * dim}, dim);
+      return;
+    }
+    whole.resize(size_t{count} * dim);
+    ReadRows(tail, side, num_sinks + first, count, whole.data());
+    for (uint32_t i = 0; i < count; ++i) {
+      float* const row = &whole[size_t{i} * dim];
+      channels_->Narrow(row);
+      rows = std::copy_n(row, channels_->kept.size(), rows);
+    }
   });
   tail_.MoveKept(seal_kept_);
 }
@@ -198,6 +231,7 @@ uint64_t EntryList::LogicalBytes() const {
 
 uint64_t EntryList::MetadataBytes() const {
   uint64_t bytes = joined_.size() * sizeof(PageView);
+  if (channels_ != nullptr) bytes += channels_->bytes();
   ForEachPart(*this, [&bytes](const ListPart& part) { bytes += part.MetadataBytes(); });
   return bytes;
 }

@@ -42,6 +42,10 @@ class EntryList {
   const PageList& tail() const { return tail_; }
   const PageList* sinks() const { return sinks_.get(); }
   const ListPart* sealed() const { return sealed_.get(); }
+  // Those of sealed entries; nullptr if there are none, or if they have all channels.
+  const ChannelList* channels() const { return channels_.get(); }
+  // Before the first entries are sealed.
+  void SetChannels(std::shared_ptr<const ChannelList> channels);
   PageList* mutable_tail() { return &tail_; }
   PageList* mutable_sinks() { return sinks_.get(); }
   ListPart* mutable_sealed() { return sealed_.get(); }
@@ -66,8 +70,9 @@ class EntryList {
 
   // Sealing `count` entries of the tail, behind its first `new_sinks`. ReserveSeal() gets all
   // memory, changes nothing that can be seen, and may fail; then Cancel(), or CommitSeal() and
-  // FinishSeal() with EncodeSeal() between them, which may run on any thread.
-  bool ReserveSeal(uint64_t new_sinks, uint64_t count);
+  // FinishSeal() with EncodeSeal() between them, which may run on any thread. `channels` as of
+  // SealRequest.
+  bool ReserveSeal(uint64_t new_sinks, uint64_t count, std::shared_ptr<const ChannelList> channels);
   void CommitSeal();
   void EncodeSeal();
   void FinishSeal();
@@ -93,18 +98,21 @@ class EntryList {
   void ForEachKept(std::span<const uint32_t> entries, const Visit& visit);
   size_t num_sink_pages() const { return sinks_ != nullptr ? sinks_->views().size() : 0; }
   void ChangedFrom(uint64_t entry) { unchanged_ = std::min(unchanged_, entry); }
+  void ForgetUnusedChannels();
   // Joins the views anew, from this page of all on.
   void RefreshFrom(size_t page);
 
   PageList tail_;
   std::unique_ptr<PageList> sinks_;
   std::unique_ptr<ListPart> sealed_;
+  std::shared_ptr<const ChannelList> channels_;
   std::vector<PageView> joined_;  // only with a sealed part: the views of all parts
 
   // Between ReserveSeal and FinishSeal: the positions of new sinks and of what is sealed (zeros for
   // values), and what stays in the tail.
   std::vector<int32_t> sink_positions_, seal_positions_;
   std::vector<uint32_t> seal_kept_;
+  std::shared_ptr<const ChannelList> seal_channels_;
   size_t seal_first_page_ = 0;  // no earlier page changes
 
   uint64_t unchanged_ = 0;

@@ -33,12 +33,14 @@ ListPart::ListPart(ListPart&& other) noexcept
     : pool_(other.pool_),
       layout_(other.layout_),
       held_(other.held_),
+      channels_(other.channels_),
       size_(std::exchange(other.size_, 0)),
       pages_(std::exchange(other.pages_, {})),
       views_(std::exchange(other.views_, {})) {}
 
 void ListPart::Share(const ListPart& other) {
   PITH_CHECK(size_ == 0);
+  channels_ = other.channels_;
   size_ = other.size_;
   pages_ = other.pages_;
   views_ = other.views_;
@@ -141,7 +143,8 @@ void ListPart::CommitPages(std::span<const int32_t> positions, uint32_t page_ent
                       .form = layout_->form,
                       .shape = layout_->Shape(page->capacity),
                       .positions = page->positions,
-                      .rotated = layout_->rotated});
+                      .rotated = layout_->rotated,
+                      .channels = channels_});
     AppendToLast(positions.first(count));
     positions = positions.subspan(count);
   }

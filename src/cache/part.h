@@ -20,9 +20,10 @@ namespace pith {
 struct ListLayout {
   const Form* form = nullptr;
   Side side = Side::kKeys;
-  uint32_t dim = 0;
+  uint32_t dim = 0;                    // numbers that are stored of an entry
   std::vector<SideBlock> side_blocks;  // those of this side
   bool rotated = false;                // what is stored was rotated before
+  bool pruned = false;                 // `dim` channels of more, those of the part's list
 
   PageShape Shape(uint32_t capacity) const { return {.dim = dim, .capacity = capacity}; }
   size_t EntryBytes(uint32_t capacity) const { return form->page_bytes(side, Shape(capacity)); }
@@ -78,6 +79,9 @@ class ListPart {
   uint64_t size() const { return size_; }
   std::span<const PageView> views() const { return views_; }
   int32_t last_position() const;  // -1 if empty; only for keys
+
+  // Of all pages to come; lives as long as they do.
+  void SetChannels(const ChannelList* channels) { channels_ = channels; }
 
   // Appending in two steps, so that many lists grow together or not at all. Reserve() gets all
   // memory that `positions` new entries need, copies a shared page that would be written, and
@@ -161,6 +165,7 @@ class ListPart {
   PagePool* pool_;
   const ListLayout* layout_;
   HeldBytes* held_;
+  const ChannelList* channels_ = nullptr;
   uint64_t size_ = 0;
   std::vector<Page*> pages_;
   std::vector<PageView> views_;            // [pages_.size()]

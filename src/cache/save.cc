@@ -2,8 +2,11 @@
 // that it is given.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <numeric>
 
 #include "base/bytes.h"
@@ -79,15 +82,23 @@ const Form& FormOr(const Form* form) { return form != nullptr ? *form : kNoForm;
 struct SealedLists {
   bool rotated = false;
   uint32_t num_sinks = 0;
+  uint32_t num_channels = 0;  // 0: all
 };
 
 // A sealed form's name, and whether what it stores was rotated: its codes mean something else then.
-// Lists with sinks have one number more.
+// Lists with sinks have one number more, lists of some channels say which.
 std::string SealedName(const Form* form, const SealedLists& lists) {
   std::string name(FormOr(form).name);
   if (form != nullptr && lists.rotated) name += "+hadamard";
   if (form != nullptr && lists.num_sinks > 0) name += "+sinks" + std::to_string(lists.num_sinks);
+  if (form != nullptr && lists.num_channels > 0) {
+    name += "+channels" + std::to_string(lists.num_channels);
+  }
   return name;
+}
+
+SealedLists SealedListsOf(const ListSpec& list, uint32_t num_sinks) {
+  return {list.rotated, num_sinks, list.pruned() ? list.sealed_dim : 0};
 }
 
 void WriteForm(const Form& form, std::string_view name, Side side, Writer* out) {
@@ -106,7 +117,7 @@ Status CheckForm(const Form& form, std::string_view name, Side side, const std::
 }
 
 void WriteListSpec(const ListSpec& list, uint32_t num_sinks, Side side, Writer* out) {
-  const SealedLists lists{list.rotated, num_sinks};
+  const SealedLists lists = SealedListsOf(list, num_sinks);
   WriteForm(*list.form, list.form->name, side, out);
   WriteForm(FormOr(list.sealed), SealedName(list.sealed, lists), side, out);
   out->Number(static_cast<uint32_t>(list.sealed_by_layer.size()));
@@ -119,7 +130,7 @@ void WriteListSpec(const ListSpec& list, uint32_t num_sinks, Side side, Writer* 
 
 Status CheckListSpec(const ListSpec& list, uint32_t num_sinks, Side side, Reader* in) {
   const std::string name = side == Side::kKeys ? "keys" : "values";
-  const SealedLists lists{list.rotated, num_sinks};
+  const SealedLists lists = SealedListsOf(list, num_sinks);
   PITH_TRY(CheckForm(*list.form, list.form->name, side, name, in));
   PITH_TRY(
       CheckForm(FormOr(list.sealed), SealedName(list.sealed, lists), side, "sealed " + name, in));
@@ -225,6 +236,34 @@ void WriteSealedCount(const ListPart& sealed, Writer* out) {
   for (const PageView& view : sealed.views()) out->Number(view.count);
 }
 
+void WriteChannels(const ChannelList& list, Writer* out) {
+  for (const uint16_t channel : list.kept) out->Number(channel);
+  out->Number(static_cast<uint32_t>(list.means.size()));
+  for (const float mean : list.means) out->Number(mean);
+}
+
+// The channels of a list whose entries have `dim`, of which so many are kept.
+Result<std::shared_ptr<const ChannelList>> ReadChannels(uint32_t dim, uint32_t num_kept,
+                                                        Reader* in) {
+  ChannelList list{.dim = dim};
+  for (uint32_t i = 0; i < num_kept; ++i) {
+    PITH_ASSIGN(const uint16_t channel, in->Number<uint16_t>());
+    if (channel >= dim || (i > 0 && channel <= list.kept.back())) {
+      return in->Damaged("channels that do not ascend");
+    }
+    list.kept.push_back(channel);
+  }
+  PITH_ASSIGN(const uint32_t num_means, in->Number<uint32_t>());
+  if (num_means != 0 && num_means != dim) return in->Damaged("means of other channels");
+  for (uint32_t c = 0; c < num_means; ++c) {
+    PITH_ASSIGN(const float mean, in->Number<float>());
+    const bool kept = std::ranges::binary_search(list.kept, c);
+    if (!std::isfinite(mean) || (kept && mean != 0)) return in->Damaged("a mean of a channel");
+    list.means.push_back(mean);
+  }
+  return std::make_shared<const ChannelList>(std::move(list));
+}
+
 void WritePart(const ListPart& part, Writer* out) {
   const ListLayout& layout = part.layout();
   const Form& form = *layout.form;
@@ -245,6 +284,7 @@ void WriteList(const EntryList& list, Writer* out) {
   if (list.size() == 0) return;
   if (list.sinks() != nullptr) out->Number(list.num_sinks());
   if (list.sealed() != nullptr) WriteSealedCount(*list.sealed(), out);
+  if (list.channels() != nullptr) WriteChannels(*list.channels(), out);
   if (layout.side == Side::kKeys) WritePositions(list, out);
   if (list.sinks() != nullptr) WritePart(*list.sinks(), out);
   if (list.sealed() != nullptr) WritePart(*list.sealed(), out);
@@ -353,6 +393,10 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
     if (sealed.entries > count - num_sinks) {
       return in->Damaged("more sealed entries than there are");
     }
+  }
+  if (sealed.entries > 0 && list->sealed()->layout().pruned) {
+    PITH_ASSIGN(auto channels, ReadChannels(layout.dim, list->sealed()->layout().dim, in));
+    list->SetChannels(std::move(channels));
   }
   // Before anything of that size is allocated; also bounds all products of counts and sizes.
   const size_t entry_bytes = layout.form->canonical_bytes(layout.dim);

@@ -31,7 +31,8 @@ void ForEach(size_t count, const RunParallel& run, const std::function<void(size
 Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParallel& run) {
   const CachePlan& plan = *impl_->plan;
   std::vector<EntryList*> lists;
-  std::vector<uint64_t> sinks, counts;
+  std::vector<uint64_t> sinks;
+  std::vector<const SealRequest*> asked;
   for (const SealRequest& request : requests) {
     const uint32_t head = impl_->HeadNumber(request.layer, request.kv_head);
     const bool keys = request.side == Side::kKeys;
@@ -43,7 +44,7 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
     if (request.count == 0) continue;
     lists.push_back(&list);
     sinks.push_back(new_sinks);
-    counts.push_back(request.count);
+    asked.push_back(&request);
   }
   std::vector<const EntryList*> distinct(lists.begin(), lists.end());
   std::sort(distinct.begin(), distinct.end(), std::less<>());
@@ -51,7 +52,7 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
 
   bool complete = true;
   for (size_t i = 0; i < lists.size() && complete; ++i) {
-    complete = lists[i]->ReserveSeal(sinks[i], counts[i]);
+    complete = lists[i]->ReserveSeal(sinks[i], asked[i]->count, asked[i]->channels);
   }
   if (!complete) {
     for (EntryList* list : lists) list->Cancel();
@@ -66,6 +67,10 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
   impl_->pool->Trim();
   impl_->RefreshHeads(0, plan.spec.num_layers);
   return {};
+}
+
+const ChannelList* SequenceCache::KeyChannels(uint32_t layer, uint32_t kv_head) const {
+  return impl_->KeysOf(impl_->HeadNumber(layer, kv_head)).channels();
 }
 
 uint64_t SequenceCache::num_sealed(uint32_t layer, uint32_t kv_head, Side side) const {

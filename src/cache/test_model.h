@@ -101,6 +101,7 @@ struct Model {
   using Unit = std::tuple<size_t, Owner, uint64_t>;
   std::map<Unit, std::vector<std::byte>> units;
   uint64_t num_groups = 0;
+  std::map<Owner, std::shared_ptr<const ChannelList>> key_channels;  // of sealed keys
 
   uint64_t num_sealed(Side side, Owner owner) const {
     const Entries& entries = heads[owner.layer][owner.head];
@@ -156,17 +157,22 @@ struct Model {
   }
 
   // Seals the oldest entries of the tail of a head that owns its list: what they read as is what
-  // the form makes of them in a page of their own.
-  void Seal(Owner owner, Side side, uint64_t count) {
+  // the form makes of them in a page of their own. `channels` as of SealRequest.
+  void Seal(Owner owner, Side side, uint64_t count,
+            const std::shared_ptr<const ChannelList>& channels = nullptr) {
     const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
     const auto s = static_cast<size_t>(side);
     const Form& sealed = *list.SealedIn(owner.layer);
     const uint32_t per_group = std::max(sealed.group(side), 1u);
+    if (channels != nullptr) key_channels[owner] = channels;
+    const bool loses_channels = count > 0 && side == Side::kKeys && list.pruned();
+    const ChannelList* const pruned = loses_channels ? key_channels.at(owner).get() : nullptr;
     Entries& entries = heads[owner.layer][owner.head];
     const uint64_t begin = num_sinks(owner) + num_sealed(side, owner);
     for (uint64_t first = begin; first < begin + count; first += per_group) {
       const auto here = static_cast<uint32_t>(std::min<uint64_t>(per_group, begin + count - first));
-      const PageShape shape{.dim = list.dim, .capacity = kMaxPageEntries};
+      const PageShape shape{.dim = side == Side::kKeys ? list.SealedDim() : list.dim,
+                            .capacity = kMaxPageEntries};
       std::vector<std::byte> page(sealed.page_bytes(side, shape));
       std::vector<float> rows;
       for (uint32_t i = 0; i < here; ++i) {
@@ -174,9 +180,15 @@ struct Model {
         rows.insert(rows.end(), row.begin(), row.end());
       }
       if (list.rotated) RotateRows(rows, list.dim);
+      for (uint32_t i = 0; pruned != nullptr && i < here; ++i) {
+        pruned->Narrow(&rows[size_t{i} * list.dim]);
+      }
       sealed.store(side, page.data(), shape, 0, here, rows.data(), list.dim);
       sealed.load(side, page.data(), shape, 0, here, rows.data(), list.dim);
       if (list.rotated) RotateRows(rows, list.dim);
+      for (uint32_t i = 0; pruned != nullptr && i < here; ++i) {
+        pruned->Widen(&rows[size_t{i} * list.dim]);
+      }
       ++num_groups;
       for (uint32_t i = 0; i < here; ++i) {
         const float* row = &rows[size_t{i} * list.dim];
@@ -275,7 +287,8 @@ inline void CheckPages(std::span<const PageView> pages, Side side, const ListSpe
     const bool sealed = entries[index].is_sealed(side);
     ASSERT_EQ(page.form, sealed ? list.SealedIn(owner.layer) : list.form);
     ASSERT_EQ(page.rotated, sealed && list.rotated);
-    ASSERT_EQ(page.shape.dim, list.dim);
+    ASSERT_EQ(page.dim(), list.dim);
+    ASSERT_EQ(page.shape.dim, sealed ? list.SealedDim() : list.dim);
     ASSERT_GT(page.count, 0u);
     ASSERT_LE(page.count, page.shape.capacity);
     const size_t end = index + page.count;
@@ -370,6 +383,9 @@ inline CacheSpec RandomSpec(Rng* rng) {
     list->rotated =
         (list->sealed != nullptr || !list->sealed_by_layer.empty()) && rng->Below(3) == 0;
   }
+  if (ListSpec& keys = spec.keys; !keys.rotated && rng->Below(3) == 0) {
+    keys.sealed_dim = 1 + rng->Below(keys.dim);
+  }
   if (rng->Below(2) == 0) spec.num_sinks = 1 + rng->Below(40);
   if (spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup) {
     for (uint32_t i = 0; i < spec.num_layers; ++i) spec.layer_group.push_back(rng->Below(3));
@@ -385,6 +401,18 @@ inline CacheSpec RandomSpec(Rng* rng) {
                                 .entries_per_unit = 1u << rng->Below(4)});
   }
   return spec;
+}
+
+// `count` channels of `dim`, each set with the same chance, with means of the others or without.
+inline std::shared_ptr<const ChannelList> AnyChannels(uint32_t dim, uint32_t count, Rng* rng) {
+  ChannelList list{.dim = dim};
+  const bool with_means = rng->Below(2) == 0;
+  for (uint32_t c = 0; c < dim; ++c) {
+    const bool kept = rng->Below(dim - c) < count - list.kept.size();
+    if (kept) list.kept.push_back(static_cast<uint16_t>(c));
+    if (with_means) list.means.push_back(kept ? 0 : static_cast<float>(rng->Below(9)) - 4);
+  }
+  return std::make_shared<const ChannelList>(std::move(list));
 }
 
 // Appends `count` entries behind the last position, after a gap or with gaps between them, and
@@ -456,6 +484,10 @@ inline bool SealSome(SequenceCache* cache, Model* model, Rng* rng) {
         const uint32_t group = sealed->group(side);
         if (group > 0 && rng->Below(3) != 0) count -= count % group;  // as KIVI does
         requests.push_back({.layer = layer, .kv_head = head, .side = side, .count = count});
+        const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
+        if (count > 0 && list.pruned() && model->num_sealed(side, owner) == 0) {
+          requests.back().channels = AnyChannels(list.dim, list.sealed_dim, rng);
+        }
       }
     }
   }
@@ -464,7 +496,7 @@ inline bool SealSome(SequenceCache* cache, Model* model, Rng* rng) {
   });
   if (!status) return false;
   for (const SealRequest& request : requests) {
-    model->Seal({request.layer, request.kv_head}, request.side, request.count);
+    model->Seal({request.layer, request.kv_head}, request.side, request.count, request.channels);
   }
   return true;
 }

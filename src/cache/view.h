@@ -5,12 +5,37 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/check.h"
 #include "codec/codec.h"
 #include "codec/hadamard.h"
 
 namespace pith {
+
+// Which channels of an entry a page holds, where it does not hold all of them (ThinK, arXiv
+// 2407.21018).
+struct ChannelList {
+  uint32_t dim = 0;            // channels of an entry
+  std::vector<uint16_t> kept;  // ascending
+  // What the others read as: [dim], zeros where channels are kept. Empty: all of them are zeros.
+  std::vector<float> means;
+
+  uint64_t bytes() const { return kept.size() * sizeof(uint16_t) + means.size() * sizeof(float); }
+  bool operator==(const ChannelList&) const = default;
+
+  // A row of kept channels becomes one of all channels, and back; in place.
+  void Widen(float* row) const {
+    size_t next = kept.size();
+    for (size_t c = dim; c-- > 0;) {
+      const bool stored = next > 0 && kept[next - 1] == c;
+      row[c] = stored ? row[--next] : means.empty() ? 0 : means[c];
+    }
+  }
+  void Narrow(float* row) const {
+    for (size_t i = 0; i < kept.size(); ++i) row[i] = row[kept[i]];
+  }
+};
 
 // One page of the keys or of the values of a list. Any page may hold fewer entries than it has room
 // for: sealed pages that lost some, the last sealed page, the last page of all.
@@ -22,7 +47,9 @@ struct PageView {
   int32_t first_position = 0;          // entry i sits at first_position + i, if positions is null
   const int32_t* positions = nullptr;  // [count], ascending; else null
   bool rotated = false;                // entries were rotated before they were stored (hadamard.h)
+  const ChannelList* channels = nullptr;  // that are stored, shape.dim of them; nullptr: all
 
+  uint32_t dim() const { return channels != nullptr ? channels->dim : shape.dim; }  // of an entry
   int32_t Position(uint32_t entry) const {
     return positions != nullptr ? positions[entry] : first_position + static_cast<int32_t>(entry);
   }
@@ -37,10 +64,12 @@ struct HeadView {
 };
 
 // Decodes entries [first, first + count) of a page to f32 rows [count][dim], turned back if they
-// were rotated. Thread-safe.
+// were rotated, with all channels. Thread-safe.
 inline void LoadRows(const PageView& page, Side side, uint32_t first, uint32_t count, float* rows) {
-  page.form->load(side, page.data, page.shape, first, count, rows, page.shape.dim);
-  if (page.rotated) RotateRows({rows, size_t{count} * page.shape.dim}, page.shape.dim);
+  page.form->load(side, page.data, page.shape, first, count, rows, page.dim());
+  if (page.rotated) RotateRows({rows, size_t{count} * page.dim()}, page.dim());
+  if (page.channels == nullptr) return;
+  for (uint32_t i = 0; i < count; ++i) page.channels->Widen(rows + size_t{i} * page.dim());
 }
 
 // Decodes entries [first, first + count) of a head to f32 rows [count][dim]. Thread-safe.
@@ -55,7 +84,7 @@ inline void ReadRows(const HeadView& head, Side side, uint64_t first, uint32_t c
     const auto entry = static_cast<uint32_t>(first);
     const uint32_t here = std::min(count, page.count - entry);
     LoadRows(page, side, entry, here, rows);
-    rows += size_t{here} * page.shape.dim;
+    rows += size_t{here} * page.dim();
     count -= here;
     first = 0;
   }

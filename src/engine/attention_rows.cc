@@ -22,7 +22,7 @@ void VisitHeads(const HeadView& view, std::span<const EntryRun> runs, const Head
                 const QueryRows& queries, const SeeRow& see) {
   uint32_t entries = 0;
   for (const EntryRun& run : runs) entries += run.count;
-  const uint32_t dim = view.keys.front().shape.dim;
+  const uint32_t dim = view.keys.front().dim();
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   std::vector<float> key_rows(size_t{entries} * dim);
   float* out = key_rows.data();

@@ -70,6 +70,21 @@ TEST_P(AttendRunsTargets, RotatedSealedEntriesAndTail_MatchReference) {
   }
 }
 
+TEST_P(AttendRunsTargets, PrunedSealedKeysAndTail_MatchReference) {
+  for (const Form* form : AllForms()) {
+    for (const uint32_t dim : {64u, 128u}) {
+      HeadSpec spec;
+      spec.entries = 700;
+      spec.key_form = form;
+      spec.pruned_keys = 500;
+      Case c = OneHead(dim, 4, dim, 2, spec);
+      Rng rng(dim);
+      c.AddRuns(rng);
+      ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0) << form->name;
+    }
+  }
+}
+
 TEST_P(AttendRunsTargets, EverythingSelected_SameBitsAsWithoutRuns) {
   for (uint64_t seed = 300; seed < 340; ++seed) {
     Case c = AnyCase(seed);

@@ -76,6 +76,23 @@ TEST_P(AttendTargets, RotatedSealedEntriesAndTail_MatchReference) {
   }
 }
 
+// Sealed keys of some channels in front of a tail of all of them; keys and values are cut
+// elsewhere.
+TEST_P(AttendTargets, PrunedSealedKeysAndTail_MatchReference) {
+  for (const Form* form : AllForms()) {
+    for (const uint32_t rows : {1u, 3u, 40u}) {
+      for (const uint32_t dim : {64u, 128u}) {
+        HeadSpec spec;
+        spec.entries = 300;
+        spec.key_form = form;
+        spec.pruned_keys = 200 + rows;
+        const Case c = OneHead(rows + dim, 4, dim, rows, spec);
+        ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0) << form->name << ", rows " << rows;
+      }
+    }
+  }
+}
+
 TEST_P(AttendTargets, EveryClassAndEdge_MatchesReference) {
   for (const uint32_t key_class : kPageClasses) {
     for (const uint32_t value_class : kPageClasses) {
@@ -217,6 +234,52 @@ TEST(AttendReference, ExtraForEqualKeys_EqualsTheKeysThemselves) {
     change = std::max(change, std::abs(forgotten[i] - full[i]));
   }
   EXPECT_GT(change, 0.01);
+}
+
+// Pages of some channels, and pages of all with the others set to what they stand for.
+float LargestChange(const ChannelList& list, const std::vector<float>& stored) {
+  constexpr uint32_t kEntries = 300;
+  Case c = OneHead(7, 4, list.dim, 3, HeadSpec{});
+  const std::vector<int32_t> positions(3, static_cast<int32_t>(kEntries));
+  c.sequences[0].positions = positions;
+  BuiltList pruned(Side::kKeys, list.dim), whole(Side::kKeys, list.dim),
+      values(Side::kValues, list.dim);
+  std::vector<float> widened = stored;
+  for (uint32_t e = 0; e < kEntries; ++e) {
+    list.Narrow(&widened[size_t{e} * list.dim]);
+    list.Widen(&widened[size_t{e} * list.dim]);
+  }
+  const Form& form = *FindForm(FormId::kF32);
+  for (uint32_t first = 0; first < kEntries; first += 128) {
+    const uint32_t count = std::min(128u, kEntries - first);
+    const size_t at = size_t{first} * list.dim;
+    const auto position = static_cast<int32_t>(first);
+    pruned.AddPage(form, 128, count, &stored[at], position, nullptr, false, &list);
+    whole.AddPage(form, 128, count, &widened[at], position, nullptr);
+    values.AddPage(form, 128, count, &stored[at], position, nullptr);
+  }
+  const auto attend = [&](const BuiltList& keys) {
+    const HeadView head{keys.pages(), values.pages(), kEntries};
+    c.sequences[0].heads = {&head, 1};
+    return Attend(c, 1);
+  };
+  const std::vector<float> a = attend(pruned), b = attend(whole);
+  float change = 0;
+  for (size_t i = 0; i < a.size(); ++i) change = std::max(change, std::abs(a[i] - b[i]));
+  return change;
+}
+
+TEST(Attend, PrunedKeys_AreKeysWithWhatTheirChannelsStandFor) {
+  constexpr uint32_t kDim = 64;
+  Rng rng(21);
+  std::vector<float> rows(size_t{300} * kDim);
+  for (float& x : rows) x = rng.Normal();
+  ChannelList list{.dim = kDim};
+  for (uint16_t c = 1; c < kDim; c += 2) list.kept.push_back(c);
+  EXPECT_LT(LargestChange(list, rows), 2e-6);
+  list.means.resize(kDim);
+  for (uint32_t c = 0; c < kDim; c += 2) list.means[c] = rng.Normal();
+  EXPECT_LT(LargestChange(list, rows), 2e-6);
 }
 
 TEST(Attend, NoRows_WritesNothing) {

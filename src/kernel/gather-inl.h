@@ -134,6 +134,7 @@ class GatherItem : ItemLines {
   static bool StoredAlike(const Tile& a, const Tile& b) {
     return a.key_page->form == b.key_page->form && a.value_page->form == b.value_page->form &&
            a.key_page->rotated == b.key_page->rotated &&
+           a.key_page->channels == b.key_page->channels &&
            a.value_page->rotated == b.value_page->rotated;
   }
 
@@ -193,8 +194,8 @@ class GatherItem : ItemLines {
   static size_t NumberBytes(const PageView& page) {
     return page.form->id == FormId::kF32 ? sizeof(float) : sizeof(F16);
   }
-  size_t BlockBytes(const PageView& page) const {
-    return shape_.key_dim * kBlockEntries * NumberBytes(page);
+  static size_t BlockBytes(const PageView& page) {
+    return page.shape.dim * kBlockEntries * NumberBytes(page);
   }
   size_t RowBytes(const PageView& page) const { return shape_.value_dim * NumberBytes(page); }
 
@@ -253,8 +254,11 @@ class GatherItem : ItemLines {
     const bool more = next.num_entries > 0;
     const bool more_keys = more && IsPlain(*next.front().key_page);
     const bool more_values = more && IsPlain(*next.front().value_page);
-    LoadQueries(tile.front().key_page->rotated, [](uint32_t /*line*/, const float* /*query*/) {});
+    LoadQueries(*tile.front().key_page, [](uint32_t /*line*/, const float* /*query*/) {});
     ScoreTile(tile, more_keys ? next.blocks : tile.blocks);
+    for (uint32_t l = 0; has_biases_ && l < item_.num_lines; ++l) {
+      AddBias(l, 0, (tile.num_entries + 7) / 8, Scores(l));
+    }
     HideUnseen(tile);
     for (uint32_t l = 0; l < item_.num_lines; ++l) {
       factors_[l] = WeighLine({0, tile.num_entries}, 0, (tile.num_entries + 7) / 8, Scores(l),
@@ -291,7 +295,7 @@ class GatherItem : ItemLines {
     const std::byte* const* const next = next_blocks + first;
     if (!IsPlain(page)) {
       DecodeBlocks(tile, first, count);
-      return ScoreSubs(DecodedKeys{shape_.key_dim, keys_}, count, scores);
+      return ScoreSubs(DecodedKeys{key_dim_, keys_}, count, scores);
     }
     switch (page.form->id) {
       case FormId::kF32:
@@ -314,11 +318,10 @@ class GatherItem : ItemLines {
       if (begin >= end) continue;
       const PageView& page = *piece.tile.key_page;
       const uint32_t skipped = (begin - piece.first_block) * kBlockEntries;
-      const PackedSide keys(page, Side::kKeys, shape_.key_dim, piece.tile.key_first + skipped,
-                            page.data);
+      const PackedSide keys(page, Side::kKeys, key_dim_, piece.tile.key_first + skipped, page.data);
       WithBits(keys.packing.bits, [&]<uint32_t kBits>() {
-        DecodePackedKeys<kBits>(keys, 0, end - begin, shape_.key_dim,
-                                keys_ + size_t{begin - first} * shape_.key_dim * kBlockEntries);
+        DecodePackedKeys<kBits>(keys, 0, end - begin, key_dim_,
+                                keys_ + size_t{begin - first} * key_dim_ * kBlockEntries);
       });
     }
   }
@@ -329,8 +332,8 @@ class GatherItem : ItemLines {
     constexpr uint32_t kStep = 4;
     for (uint32_t b = 0; b < count; b += kStep) {
       for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-        Score(SubLines(sub), keys, b, std::min(b + kStep, count), shape_.key_dim,
-              queries_ + size_t{SubBegin(sub)} * shape_.key_dim,
+        Score(SubLines(sub), keys, b, std::min(b + kStep, count), key_dim_,
+              queries_ + size_t{SubBegin(sub)} * key_dim_,
               scores + size_t{SubBegin(sub)} * kTileEntries);
       }
     }

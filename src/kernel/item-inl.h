@@ -32,7 +32,7 @@ class RangeItem : ItemLines {
   RangeItem(const AttendCall& call, const AttendPlan::Item& item, float* area)
       : ItemLines(call, item, area),
         ranges_(reinterpret_cast<SlotRange*>(area + layout_.ranges)),
-        packed_(area + layout_.packed, shape_.key_dim) {}
+        packed_(area + layout_.packed) {}
 
   void Run() {
     Begin();
@@ -52,8 +52,8 @@ class RangeItem : ItemLines {
  private:
   void CopyQuery(uint32_t line, const float* query) {
     float* const to = packed_.query(line);
-    std::copy_n(query, shape_.key_dim, to);
-    std::fill(to + shape_.key_dim, to + RoundUp(shape_.key_dim, kCellChannels), 0.0f);
+    std::copy_n(query, key_dim_, to);
+    std::fill(to + key_dim_, to + RoundUp(key_dim_, kCellChannels), 0.0f);
   }
 
   SlotRange SeeAll(SlotRange slots) {
@@ -120,18 +120,23 @@ class RangeItem : ItemLines {
   bool Direct() const { return item_.num_lines <= kDirectLines; }
 
   void ScoreTile(const Tile& tile, SlotRange slots) {
-    LoadQueries(tile.key_page->rotated, [this](uint32_t line, const float* query) {
-      packed_.ForgetQueries();
+    LoadQueries(*tile.key_page, [this](uint32_t line, const float* query) {
+      packed_.ForgetQueries(key_dim_);
       if (Direct()) CopyQuery(line, query);
     });
+    ScoreForm(tile, slots);
+    if (has_biases_) AddBiases();
+  }
+
+  void ScoreForm(const Tile& tile, SlotRange slots) {
     if (tile.key_page->form->packing != nullptr) return ScorePackedKeys(tile, slots);
     switch (tile.key_page->form->id) {
       case FormId::kF32:
-        return ScoreKeys(PlainKeys<float>(tile, shape_.key_dim), slots);
+        return ScoreKeys(PlainKeys<float>(tile, key_dim_), slots);
       case FormId::kF16:
-        return ScoreKeys(PlainKeys<F16>(tile, shape_.key_dim), slots);
+        return ScoreKeys(PlainKeys<F16>(tile, key_dim_), slots);
       case FormId::kBF16:
-        return ScoreKeys(PlainKeys<BF16>(tile, shape_.key_dim), slots);
+        return ScoreKeys(PlainKeys<BF16>(tile, key_dim_), slots);
       default:
         break;
     }
@@ -159,19 +164,19 @@ class RangeItem : ItemLines {
     const uint32_t begin = slots.begin / 8;
     const uint32_t end = (slots.end + 7) / 8;
     if (Direct()) return ScoreSubs(keys, begin, end);
-    DecodeKeys(keys, begin, end, shape_.key_dim, keys_);
-    ScoreSubs(DecodedKeys{shape_.key_dim, keys_}, begin, end);
+    DecodeKeys(keys, begin, end, key_dim_, keys_);
+    ScoreSubs(DecodedKeys{key_dim_, keys_}, begin, end);
   }
 
   void ScorePackedKeys(const Tile& tile, SlotRange slots) {
-    const PackedSide keys = PackedKeys(tile, shape_.key_dim);
+    const PackedSide keys = PackedKeys(tile, key_dim_);
     const uint32_t begin = slots.begin / 8;
     const uint32_t end = (slots.end + 7) / 8;
     if (!Direct()) {
       WithBits(keys.packing.bits, [&]<uint32_t kBits>() {
-        DecodePackedKeys<kBits>(keys, begin, end, shape_.key_dim, keys_);
+        DecodePackedKeys<kBits>(keys, begin, end, key_dim_, keys_);
       });
-      return ScoreSubs(DecodedKeys{shape_.key_dim, keys_}, begin, end);
+      return ScoreSubs(DecodedKeys{key_dim_, keys_}, begin, end);
     }
     packed_.PrepareQueries(keys, item_.num_lines);
     for (uint32_t sub = 0; sub < num_subs_; ++sub) {
@@ -192,8 +197,18 @@ class RangeItem : ItemLines {
         const uint32_t first = std::max(b, range.begin / 8);
         const uint32_t last = std::min({b + kStep, end, (range.end + 7) / 8});
         if (first >= last) continue;
-        Score(SubLines(sub), keys, first, last, shape_.key_dim,
-              queries_ + size_t{SubBegin(sub)} * shape_.key_dim, Scores(SubBegin(sub)));
+        Score(SubLines(sub), keys, first, last, key_dim_,
+              queries_ + size_t{SubBegin(sub)} * key_dim_, Scores(SubBegin(sub)));
+      }
+    }
+  }
+
+  void AddBiases() {
+    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
+      const SlotRange range = sub_ranges_[sub];
+      if (range.empty()) continue;
+      for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
+        AddBias(l, range.begin / 8, (range.end + 7) / 8, Scores(l));
       }
     }
   }

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 
 #include "kernel/attend.h"
 #include "kernel/attend_layout.h"
@@ -40,6 +41,7 @@ class ItemLines {
         sums_(area + layout_.sums),
         maxima_(area + layout_.maxima),
         factors_(area + layout_.factors),
+        biases_(area + layout_.biases),
         keys_(area + layout_.keys),
         values_(area + layout_.values),
         num_subs_((item.num_lines + kSubLines - 1) / kSubLines) {}
@@ -64,29 +66,42 @@ class ItemLines {
     }
   }
 
-  // Scaled, and rotated where the keys are. Read anew when pages of keys begin to differ in that,
-  // which is seldom: sealed entries may be rotated, the tail behind them is not. Then keep(line,
-  // query) is called for each of them, [key_dim].
+  // Scaled, rotated where the keys are, and with the channels that these have. Read anew when pages
+  // of keys begin to differ in that, which is seldom: sealed entries may be rotated or pruned, the
+  // tail behind them is not. Then keep(line, query) is called for each of them, [key_dim_].
   template <class Keep>
-  void LoadQueries(bool rotated, const Keep& keep) {
-    if (queries_rotated_ == rotated) return;
-    queries_rotated_ = rotated;
+  void LoadQueries(const PageView& keys, const Keep& keep) {
+    const QueryKind kind{keys.rotated, keys.channels};
+    if (query_kind_ == kind) return;
+    query_kind_ = kind;
+    key_dim_ = keys.shape.dim;
+    has_biases_ = keys.channels != nullptr && !keys.channels->means.empty();
     // Weights are powers of two: the base change is part of the scale.
     constexpr float kLog2E = 1.44269504f;
     const float scale = shape_.scale * kLog2E;
     float query[kMaxDim];
     for (uint32_t sub = 0; sub < num_subs_; ++sub) {
       const uint32_t lines = SubLines(sub);
-      float* packed = queries_ + size_t{SubBegin(sub)} * shape_.key_dim;
+      float* packed = queries_ + size_t{SubBegin(sub)} * key_dim_;
       for (uint32_t i = 0; i < lines; ++i) {
         const uint32_t line = SubBegin(sub) + i;
         const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
                          size_t{Head(line)} * shape_.key_dim;
         for (uint32_t c = 0; c < shape_.key_dim; ++c) query[c] = q[c] * scale;
-        if (rotated) Rotate(query, shape_.key_dim);
-        for (uint32_t c = 0; c < shape_.key_dim; ++c) packed[size_t{c} * lines + i] = query[c];
+        if (keys.rotated) Rotate(query, shape_.key_dim);
+        if (has_biases_) biases_[line] = Dot(query, keys.channels->means);
+        if (keys.channels != nullptr) keys.channels->Narrow(query);
+        for (uint32_t c = 0; c < key_dim_; ++c) packed[size_t{c} * lines + i] = query[c];
         keep(line, query);
       }
+    }
+  }
+
+  // Adds to the line's scores of these blocks what is the same for all entries of the page.
+  void AddBias(uint32_t line, uint32_t block, uint32_t block_end, float* scores) const {
+    const Octet bias = Broadcast(biases_[line]);
+    for (uint32_t b = block; b < block_end; ++b) {
+      StoreOctet(Add(LoadOctet(scores + b * 8), bias), scores + b * 8);
     }
   }
 
@@ -128,6 +143,19 @@ class ItemLines {
     }
   }
 
+  static float Dot(const float* query, std::span<const float> means) {
+    float sum = 0;
+    for (size_t c = 0; c < means.size(); ++c) sum += query[c] * means[c];
+    return sum;
+  }
+
+  // What queries depend on besides the line.
+  struct QueryKind {
+    bool rotated = false;
+    const ChannelList* channels = nullptr;
+    bool operator==(const QueryKind&) const = default;
+  };
+
   const AttendCall& call_;
   const AttendShape& shape_;
   const AttendPlan::Item& item_;
@@ -139,12 +167,16 @@ class ItemLines {
   float* const sums_;
   float* const maxima_;
   float* const factors_;
+  float* const biases_;
   float* const keys_;
   float* const values_;
   const uint32_t num_subs_;
   // Nothing before the first page.
-  std::optional<bool> queries_rotated_, outputs_rotated_;
-  int64_t oldest_row_ = 0;  // positions
+  std::optional<QueryKind> query_kind_;
+  std::optional<bool> outputs_rotated_;
+  uint32_t key_dim_ = 0;     // channels of the keys that queries were read for
+  bool has_biases_ = false;  // and whether those they lack add anything
+  int64_t oldest_row_ = 0;   // positions
   int64_t newest_row_ = 0;
 };
 

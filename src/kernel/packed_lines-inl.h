@@ -39,8 +39,7 @@ struct IntScale {
 
 class PackedLines {
  public:
-  PackedLines(float* area, uint32_t key_dim)
-      : key_dim_(static_cast<uint32_t>(RoundUp(key_dim, kCellChannels))) {
+  explicit PackedLines(float* area) {
     const auto take = [&area](size_t floats) {
       float* const at = area;
       area += floats;
@@ -63,8 +62,11 @@ class PackedLines {
   // Room for a line's query, scaled; zeros follow up to a whole cell.
   float* query(uint32_t line) { return queries_ + size_t{line} * kMaxDim; }
 
-  // After queries have changed.
-  void ForgetQueries() { made_for_ = nullptr; }
+  // After queries have changed, which have so many numbers now.
+  void ForgetQueries(uint32_t key_dim) {
+    key_dim_ = static_cast<uint32_t>(RoundUp(key_dim, kCellChannels));
+    made_for_ = nullptr;
+  }
   // Makes integers of the queries, unless those for the last page are right for this one as well.
   void PrepareQueries(const PackedSide& keys, uint32_t num_lines) {
     const void* const made_for = keys.layout.per_channel ? static_cast<const void*>(keys.header)
@@ -189,7 +191,7 @@ class PackedLines {
     std::fill(to + end, to + blocks * 8, 0.0f);
   }
 
-  const uint32_t key_dim_;          // whole cells
+  uint32_t key_dim_ = 0;            // whole cells
   float* queries_;                  // [line][kMaxDim]
   float* weights_;                  // [line][kWeightEntries]
   float* scales_;                   // [kWeightEntries]

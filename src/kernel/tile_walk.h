@@ -78,9 +78,10 @@ class TileWalk {
       while (index < pages.size() && count >= pages[index].count) count -= pages[index++].count;
       offset = static_cast<uint32_t>(count);
     }
-    // The page itself at the end and where the form changes: prefetching it again does no harm.
+    // The page itself at the end and where the layout changes: prefetching it again does no harm.
     const std::byte* NextData() const {
-      const bool same = index + 1 < pages.size() && pages[index + 1].form == page().form;
+      const bool same = index + 1 < pages.size() && pages[index + 1].form == page().form &&
+                        pages[index + 1].shape.dim == page().shape.dim;
       return same ? pages[index + 1].data : page().data;
     }
 

@@ -57,7 +57,25 @@ struct HeadSpec {
   uint32_t rotated_keys = 0, rotated_values = 0;
   const Form* form_of_rotated = nullptr;  // nullptr: as of others; else others are in f16
   bool any_rotated = false;               // instead: any page may be
+  // So many entries at the front have some channels of their keys only, the same ones.
+  uint32_t pruned_keys = 0;
 };
+
+// At least one channel of `dim`, as many as `form` can hold, with means of the others or without.
+inline ChannelList AnyChannels(Rng& rng, const Form& form, uint32_t dim) {
+  ChannelList list{.dim = dim};
+  const uint32_t units = dim / form.dim_multiple;
+  const uint32_t num_kept = (1 + rng.Below(units)) * form.dim_multiple;
+  for (uint32_t c = 0; c < dim; ++c) {  // each of those left with the same chance
+    const auto missing = static_cast<uint32_t>(num_kept - list.kept.size());
+    if (rng.Below(dim - c) < missing) list.kept.push_back(static_cast<uint16_t>(c));
+  }
+  if (rng.Below(2) == 0) return list;
+  list.means.resize(dim);
+  for (float& mean : list.means) mean = rng.Normal();
+  for (const uint16_t c : list.kept) list.means[c] = 0;
+  return list;
+}
 
 // Runs of up to `longest` entries behind gaps of up to `widest`, of which either may be 1 or 0.
 inline std::vector<EntryRun> MakeRuns(Rng& rng, uint64_t entries, uint32_t longest,
@@ -178,19 +196,30 @@ class Case {
     auto& list = lists_.emplace_back(std::make_unique<BuiltList>(side, dim));
     const uint32_t fixed_class = side == Side::kKeys ? spec.key_class : spec.value_class;
     const Form* fixed_form = side == Side::kKeys ? spec.key_form : spec.value_form;
+    const uint32_t num_pruned = side == Side::kKeys ? spec.pruned_keys : 0;
+    const Form* const pruned_form = fixed_form != nullptr ? fixed_form : AnyForm(rng, dim);
+    const ChannelList* channels = nullptr;
+    if (num_pruned > 0) {
+      channels_.push_back(std::make_unique<ChannelList>(AnyChannels(rng, *pruned_form, dim)));
+      channels = channels_.back().get();
+    }
     for (uint32_t first = 0; first < spec.entries;) {
       const uint32_t num_rotated = side == Side::kKeys ? spec.rotated_keys : spec.rotated_values;
       const Form* border_form = first < num_rotated ? spec.form_of_rotated : FindForm(FormId::kF16);
       if (spec.form_of_rotated != nullptr) fixed_form = border_form;
-      const Form& form = fixed_form != nullptr ? *fixed_form : *AnyForm(rng, dim);
+      const bool pruned = first < num_pruned;
+      const Form& form = pruned                  ? *pruned_form
+                         : fixed_form != nullptr ? *fixed_form
+                                                 : *AnyForm(rng, dim);
       uint32_t capacity =
           fixed_class > 0 ? fixed_class : kPageClasses[rng.Below(std::size(kPageClasses))];
       if (form.group(side) > 0) capacity = std::min(capacity, form.group(side));
       // Pages of sealed lists may have room anywhere.
       const uint32_t full =
           fixed_class > 0 || rng.Below(3) > 0 ? capacity : 1 + rng.Below(capacity);
-      const bool rotated = first < num_rotated || (spec.any_rotated && rng.Below(2) == 0);
-      const uint32_t end = first < num_rotated ? num_rotated : spec.entries;
+      const bool rotated =
+          !pruned && (first < num_rotated || (spec.any_rotated && rng.Below(2) == 0));
+      const uint32_t end = pruned ? num_pruned : first < num_rotated ? num_rotated : spec.entries;
       const uint32_t count = std::min(full, end - first);
       std::vector<float> rows(size_t{count} * dim);
       for (float& x : rows) x = rng.Normal();
@@ -198,7 +227,7 @@ class Case {
       const bool has_gap = span != static_cast<int32_t>(count) - 1;
       const bool write_out = spec.explicit_positions && (has_gap || rng.Below(4) == 0);
       list->AddPage(form, capacity, count, rows.data(), positions[first],
-                    write_out ? &positions[first] : nullptr, rotated);
+                    write_out ? &positions[first] : nullptr, rotated, pruned ? channels : nullptr);
       first += count;
     }
     return list->pages();
@@ -207,6 +236,7 @@ class Case {
   uint32_t num_rows_ = 0;
   std::vector<std::unique_ptr<std::vector<EntryRun>>> runs_;
   std::vector<std::unique_ptr<std::vector<std::span<const EntryRun>>>> spans_;
+  std::vector<std::unique_ptr<ChannelList>> channels_;
   std::vector<std::unique_ptr<BuiltList>> lists_;
   std::vector<std::unique_ptr<std::vector<HeadView>>> heads_;
   std::vector<std::unique_ptr<std::vector<int32_t>>> positions_;
@@ -331,6 +361,7 @@ inline Case AnyCase(uint64_t seed) {
       spec.entries = ragged ? AnyCount(rng) : entries;
       spec.explicit_positions = rng.Below(3) == 0;
       spec.any_rotated = rng.Below(4) == 0;
+      if (rng.Below(3) == 0) spec.pruned_keys = rng.Below(spec.entries + 1);
       if (rng.Below(2) == 0) spec.key_class = spec.value_class = 128;
       if (rng.Below(2) == 0) {
         spec.key_form = AnyForm(rng, shape.key_dim);

@@ -50,6 +50,11 @@ struct PageEntries {
   size_t first = 0, count = 0;
   const Packing* packing = nullptr;
   bool rotated = false;
+  const ChannelList* channels = nullptr;
+
+  bool Stores(size_t channel) const {
+    return channels == nullptr || std::ranges::binary_search(channels->kept, channel);
+  }
 };
 
 struct SideEntries {
@@ -107,17 +112,42 @@ void SetPageCoding(Side which, const PageEntries& page, SideEntries* side) {
   }
 }
 
+// The entries of one page as they are stored, with the channels that it has.
+SideEntries LoadStored(Side which, const PageView& page) {
+  SideEntries stored;
+  stored.dim = page.shape.dim;
+  stored.rows.resize(size_t{page.count} * stored.dim);
+  stored.coding.resize(stored.rows.size());
+  page.form->load(which, page.data, page.shape, 0, page.count, stored.rows.data(), stored.dim);
+  SetPageCoding(which, {0, page.count, page.form->packing}, &stored);
+  return stored;
+}
+
+// Channels that a page does not store are plain numbers, the same for all of its entries.
+void AddPage(const SideEntries& stored, const PageView& page, SideEntries* side) {
+  side->pages.push_back(
+      {side->rows.size() / side->dim, page.count, page.form->packing, page.rotated, page.channels});
+  size_t next = 0;
+  for (uint32_t e = 0; e < page.count; ++e) {
+    for (uint32_t c = 0; c < side->dim; ++c) {
+      if (side->pages.back().Stores(c)) {
+        side->rows.push_back(stored.rows[next]);
+        side->coding.push_back(stored.coding[next++]);
+        continue;
+      }
+      const float mean = page.channels->means.empty() ? 0 : page.channels->means[c];
+      side->rows.push_back(mean);
+      side->coding.push_back({.minimum = mean});
+    }
+  }
+}
+
 SideEntries LoadSide(Side which, std::span<const PageView> pages, uint32_t dim) {
   SideEntries side;
   side.dim = dim;
   for (const PageView& page : pages) {
     const size_t first = side.rows.size() / dim;
-    side.rows.resize((first + page.count) * dim);
-    side.coding.resize(side.rows.size());
-    page.form->load(which, page.data, page.shape, 0, page.count, side.rows.data() + first * dim,
-                    dim);
-    side.pages.push_back({first, page.count, page.form->packing, page.rotated});
-    SetPageCoding(which, side.pages.back(), &side);
+    AddPage(LoadStored(which, page), page, &side);
     for (size_t e = first; e < first + page.count; ++e) {
       const float* row = side.rows.data() + e * dim;
       const std::vector<double> numbers =
@@ -203,6 +233,7 @@ void AddQueryErrors(const SideEntries& keys, const PageEntries& page,
     for (size_t c = 0; c < keys.dim; ++c) {
       const Coded& coded = keys.coding[e * keys.dim + c];
       errors->magnitude[e] += std::abs(query[c]) * Magnitude(coded);
+      if (!page.Stores(c)) continue;
       largest = std::max(largest, std::abs(query[c]) * (folded ? coded.scale : 1));
       codes += folded ? coded.steps : coded.steps * coded.scale;
       length += Magnitude(coded) * Magnitude(coded);

@@ -16,10 +16,14 @@ class BuiltList {
   BuiltList(Side side, uint32_t dim) : side_(side), dim_(dim) {}
 
   // Adds a page with the next `count` entries: rows [count][dim], positions [count] or nullptr with
-  // first_position. Room that is not used holds NaNs, which no kernel may let through.
+  // first_position; of `channels`, which outlive the list, if given. Room that is not used holds
+  // NaNs, which no kernel may let through.
   void AddPage(const Form& form, uint32_t capacity, uint32_t count, const float* rows,
-               int32_t first_position, const int32_t* positions, bool rotated = false) {
-    const PageShape shape{dim_, capacity};
+               int32_t first_position, const int32_t* positions, bool rotated = false,
+               const ChannelList* channels = nullptr) {
+    const uint32_t stored_dim =
+        channels != nullptr ? static_cast<uint32_t>(channels->kept.size()) : dim_;
+    const PageShape shape{stored_dim, capacity};
     const size_t bytes = (form.page_bytes(side_, shape) + 63) / 64 * 64;
     auto* data = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
     PITH_CHECK(data != nullptr);
@@ -27,8 +31,11 @@ class BuiltList {
     std::memset(data, 0xFF, bytes);
     std::vector<float> stored(rows, rows + size_t{count} * dim_);
     if (rotated) RotateRows(stored, dim_);
+    for (uint32_t i = 0; channels != nullptr && i < count; ++i) {
+      channels->Narrow(stored.data() + size_t{i} * dim_);
+    }
     form.store(side_, data, shape, 0, count, stored.data(), dim_);
-    PageView page{data, &form, shape, count, first_position, nullptr, rotated};
+    PageView page{data, &form, shape, count, first_position, nullptr, rotated, channels};
     if (positions != nullptr) {
       positions_.push_back(std::make_unique<std::vector<int32_t>>(positions, positions + count));
       page.positions = positions_.back()->data();
