@@ -58,7 +58,7 @@ class Probe {
     list.sealed_by_layer[layer] = FindKivi(bits, kGroup);
     Sequence sequence = exact_.Fork();
     PITH_ASSIGN(sequence.cache, Copied(&engine_.pool(), spec, exact_.cache));
-    PITH_TRY(SealTails({.residual = kResidual, .tuned_group = kGroup}, nullptr, sequence.cache));
+    PITH_TRY(SealTails({.residual = kResidual, .tuned_group = kGroup}, false, nullptr, sequence));
     PITH_ASSIGN(const std::vector<float> logits, engine_.FeedAll(sequence, Scored()));
     const size_t vocabulary = logits.size() / Scored().size();
     double sum = 0;

@@ -22,6 +22,8 @@ struct Inspected {
   KeptEntries kept;
   CompressionReport compression;
   CacheUsage usage;
+  // [layer][kv_head] of sealed keys that have lost channels; else empty.
+  std::vector<std::vector<uint16_t>> key_channels;
 };
 
 Result<std::string> ReadPrompt(const std::string& path) {
@@ -64,6 +66,17 @@ KeptEntries Describe(const Engine& engine, const Sequence& sequence) {
   kept.bytes = usage.logical + usage.metadata;
   kept.bytes_full_f16 = kept.pieces.size() * engine.model().shape().CacheBytesPerTokenF16();
   return kept;
+}
+
+std::vector<std::vector<uint16_t>> KeyChannels(const SequenceCache& cache) {
+  std::vector<std::vector<uint16_t>> all;
+  for (uint32_t layer = 0; layer < cache.spec().num_layers; ++layer) {
+    for (uint32_t head = 0; head < cache.spec().num_kv_heads; ++head) {
+      const ChannelList* const channels = cache.KeyChannels(layer, head);
+      all.push_back(channels != nullptr ? channels->kept : std::vector<uint16_t>());
+    }
+  }
+  return all;
 }
 
 // "0-3, 17, 30-40"
@@ -125,6 +138,7 @@ Json HeadJson(const Inspected& seen, size_t i, bool scores) {
             {"allocated", nullptr},
             {"positions", kept.positions[i]}};
   if (!kept.allocated.empty()) head["allocated"] = kept.allocated[i];
+  if (!seen.key_channels[i].empty()) head["key_channels"] = seen.key_channels[i];
   if (!scores) return head;
   head["scored"] = Json::array();
   for (size_t j = 0; j < seen.compression.scores[i].size(); ++j) {
@@ -183,6 +197,7 @@ Status InspectCache(const InspectCacheFlags& flags) {
   seen.kept = Describe(engine, sequence);
   seen.kept.allocated = seen.compression.allocated;
   seen.usage = sequence.cache.Usage();
+  seen.key_channels = KeyChannels(sequence.cache);
 
   if (flags.scores && seen.compression.scores.empty()) {
     Say("nothing was scored: the cache is within the budget");

@@ -14,15 +14,15 @@ using Bytes = unsigned __int128;  // a share of a long text, multiplied out
 
 // Of the keys or the values of a head of a layer with so many entries, all sinks among them.
 Bytes SideBytes(const ListSpec& list, Side side, uint32_t layer, uint64_t entries,
-                uint32_t num_sinks, uint32_t residual) {
+                uint32_t num_sinks, const Storage& storage) {
   const Bytes in_tail = list.form->canonical_bytes(list.dim);
   const Form* form = list.SealedIn(layer);
   if (form == nullptr) return entries * in_tail;
   const uint32_t group = form->group(side);
   const uint64_t behind = entries - std::min<uint64_t>(entries, num_sinks);
-  const uint64_t sealed = NumToSeal(behind, group, residual);
-  const Bytes unit = group > 0 ? form->canonical_page_bytes(side, list.dim, group)
-                               : form->canonical_bytes(list.dim);
+  const uint64_t sealed = NumToSeal(behind, group, ResidualOf(storage, *form, side));
+  const Bytes unit = group > 0 ? form->canonical_page_bytes(side, list.SealedDim(), group)
+                               : form->canonical_bytes(list.SealedDim());
   return sealed / std::max(1u, group) * unit + (entries - sealed) * in_tail;
 }
 
@@ -42,11 +42,11 @@ uint64_t EntriesFor(const Budget& budget, const Storage& storage, const CacheSpe
   const Bytes entry = uint64_t{spec.num_layers} * (spec.keys.dim + spec.values.dim) * kF16Bytes;
   const Bytes bytes = num_tokens * entry * budget.amount / budget.divisor;
   const auto fits = [&](uint64_t entries) {
-    const uint32_t sinks = spec.num_sinks, residual = storage.residual;
+    const uint32_t sinks = spec.num_sinks;
     Bytes needed = 0;
     for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
-      needed += SideBytes(spec.keys, Side::kKeys, layer, entries, sinks, residual) +
-                SideBytes(spec.values, Side::kValues, layer, entries, sinks, residual);
+      needed += SideBytes(spec.keys, Side::kKeys, layer, entries, sinks, storage) +
+                SideBytes(spec.values, Side::kValues, layer, entries, sinks, storage);
     }
     return needed <= bytes;
   };

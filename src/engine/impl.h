@@ -37,13 +37,15 @@ struct Engine::Impl {
   Status PrepareFor(const PlannedRun& kv);
   Status CheckReading(const PlannedRun& kv) const;
   Status CheckBytes(const PlannedRun& kv) const;
+  Status CheckChannels(const PlannedRun& kv) const;
   uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
+  Status DropEntries(Sequence& sequence, CompressionReport* report, const FeedProgress& progress);
   Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,
                     CompressionReport* report = nullptr, const FeedProgress& progress = {});
   Status MakeRoom(Sequence& sequence, uint64_t num_tokens);
   size_t ChunkOf(const Sequence& sequence) const;
   Status CompressBetween(Sequence& sequence, size_t to_come, const FeedProgress& progress = {});
-  Status Seal(Sequence& sequence);
+  Status Seal(Sequence& sequence, bool prompt_read);
   Status SealRead(Sequence& sequence, bool prompt);
   Status CompressWhileGenerating(Sequence& sequence);
   Status ThinOut(Sequence& sequence);

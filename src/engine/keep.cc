@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "codec/kivi.h"
 #include "engine/budget_entries.h"
+#include "engine/channels.h"
 #include "engine/impl.h"
 #include "engine/sealing.h"
 
@@ -94,14 +95,19 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
   spec.values = {store.value_tail, s.value_dim, OwnerScope::kHead, store.value_sealed,
                  store.values_rotated};
   spec.num_sinks = store.num_sinks;
-  if (store.tuned_group == 0) return spec;
-  PITH_CHECK(profile && (profile->sections() & kProfileBits) != 0);
-  const auto form = [&](float bits) -> const Form* {
-    return bits == 16 ? nullptr : FindKivi(static_cast<uint32_t>(bits), store.tuned_group);
-  };
-  std::ranges::transform(profile->key_bits, std::back_inserter(spec.keys.sealed_by_layer), form);
-  std::ranges::transform(profile->value_bits, std::back_inserter(spec.values.sealed_by_layer),
-                         form);
+  if (store.tuned_group > 0) {
+    PITH_CHECK(profile && (profile->sections() & kProfileBits) != 0);
+    const auto add = [&](const std::vector<float>& layers, const Form* exact, ListSpec* list) {
+      for (const float bits : layers) {
+        list->sealed_by_layer.push_back(
+            bits == 16 ? exact : FindKivi(static_cast<uint32_t>(bits), store.tuned_group));
+      }
+    };
+    // Keys that stay in f16 still lose channels.
+    add(profile->key_bits, store.prunes() ? store.key_tail : nullptr, &spec.keys);
+    add(profile->value_bits, nullptr, &spec.values);
+  }
+  spec.keys.sealed_dim = NumChannelsKept(store.channels, spec.keys);
   return spec;
 }
 
@@ -207,14 +213,23 @@ EntryReader Engine::Impl::ReaderFor(const Plan& plan) const {
 
 Status Engine::Compress(Sequence& sequence, CompressionReport* report,
                         const FeedProgress& progress) {
-  if (sequence.kv.plan.keeps_all() || sequence.tokens.empty()) return {};
+  if (sequence.tokens.empty()) return {};
+  if (!sequence.kv.plan.keeps_all()) {
+    PITH_TRY(impl_->DropEntries(sequence, report, progress));
+  }
+  return sequence.kv.plan.storage.prunes() ? impl_->Seal(sequence, true) : Status();
+}
+
+// At the end of a prompt.
+Status Engine::Impl::DropEntries(Sequence& sequence, CompressionReport* report,
+                                 const FeedProgress& progress) {
   uint64_t room = 0;
   if (InBytes(sequence.kv)) {
     const uint64_t most = BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk();
     room = std::clamp<uint64_t>(sequence.tokens_to_come, 1, most);
   }
-  const uint64_t entries = impl_->EntriesFor(sequence, sequence.tokens.size(), room);
-  PITH_TRY(impl_->CompressTo(sequence, entries, room, report, progress));
+  const uint64_t entries = EntriesFor(sequence, sequence.tokens.size(), room);
+  PITH_TRY(CompressTo(sequence, entries, room, report, progress));
   sequence.entries_per_head = entries;
   return {};
 }
@@ -223,6 +238,7 @@ Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   PITH_TRY(CheckProfile(kv.plan));
   PITH_TRY(CheckForms(SpecFor(kv.plan), options.model_path));
   PITH_TRY(CheckReading(kv));
+  PITH_TRY(CheckChannels(kv));
   if (kv.plan.keeps_all() && !kv.plan.admits()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
@@ -257,6 +273,23 @@ Status Engine::Impl::CheckReading(const PlannedRun& kv) const {
   return InputError("the model attends to the last " + std::to_string(model->shape().window) +
                         " tokens only, of which \"" + kv.plan.canonical + "\" knows nothing",
                     options.model_path, "Use read=all.");
+}
+
+Status Engine::Impl::CheckChannels(const PlannedRun& kv) const {
+  if (!kv.plan.storage.prunes()) return {};
+  if (InBytes(kv)) {
+    return InputError("\"" + kv.plan.canonical +
+                          "\" drops channels when the prompt has been read, and a budget in bytes "
+                          "holds at every moment before",
+                      "budget \"" + kv.budget->text + "\"",
+                      "Give entries per head (512) or a share of the prompt (10%).");
+  }
+  const CacheSpec spec = SpecFor(kv.plan);
+  if (spec.keys.pruned()) return {};
+  return InputError("\"" + kv.plan.canonical + "\" would drop none of the " +
+                        std::to_string(spec.keys.dim) + " channels of a key, which " +
+                        std::string(kv.plan.storage.key_name()) + " holds in larger groups",
+                    options.model_path, "Give a larger ratio, or another store.");
 }
 
 // What a budget in bytes must hold at least: a chunk beside what is protected.
@@ -306,11 +339,11 @@ Status Engine::Impl::CompressTo(Sequence& sequence, uint64_t entries, uint64_t r
                             .progress = progress};
   if (!InBytes(sequence.kv)) {
     PITH_TRY(CompressCache(tools, sequence, {entries}));
-    PITH_TRY(Seal(sequence));
+    PITH_TRY(Seal(sequence, false));
   } else {
     const ByteBudget bytes = BytesOf(sequence.kv, sequence.cache.spec());
     PITH_TRY(CompressCache(tools, sequence, {entries, &bytes, room}));
-    PITH_TRY(Seal(sequence));
+    PITH_TRY(Seal(sequence, false));
     // Sealed groups that have lost entries take more than what is left in them.
     while (entries > 0 && !bytes.Holds(sequence.cache, room)) {
       entries -= 1 + (entries - 1) / 16;
@@ -335,17 +368,19 @@ size_t Engine::Impl::ChunkOf(const Sequence& sequence) const {
   return std::min<size_t>(options.chunk, BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk());
 }
 
-Status Engine::Impl::Seal(Sequence& sequence) {
+Status Engine::Impl::Seal(Sequence& sequence, bool prompt_read) {
   return SealTails(
-      sequence.kv.plan.storage, [this](const auto& work) { runner->Parallel(work); },
-      sequence.cache);
+      sequence.kv.plan.storage, prompt_read, [this](const auto& work) { runner->Parallel(work); },
+      sequence);
 }
 
-// After a step. Where a prompt is going to be scored, it stays exact until it is.
+// After a step. Where a prompt is going to be scored, or channels are chosen by its end, it stays
+// exact until then.
 Status Engine::Impl::SealRead(Sequence& sequence, bool prompt) {
   const bool scored_later = prompt || sequence.entries_per_head == 0;
   if (scored_later && !sequence.kv.plan.keeps_all() && !InBytes(sequence.kv)) return {};
-  return Seal(sequence);
+  if (prompt && sequence.kv.plan.storage.prunes()) return {};
+  return Seal(sequence, false);
 }
 
 // Between chunks: to what the budget is for the whole of the text, `to_come` tokens included.

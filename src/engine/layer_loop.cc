@@ -112,8 +112,8 @@ Result<std::span<const float>> LayerLoop::RunLayer() {
     if (drops) Choose(scores);
   }
   PITH_TRY(SealTails(
-      sequence_.kv.plan.storage, [this](const auto& work) { runner_.Parallel(work); },
-      sequence_.cache));
+      sequence_.kv.plan.storage, false, [this](const auto& work) { runner_.Parallel(work); },
+      sequence_));
   return logits;
 }
 

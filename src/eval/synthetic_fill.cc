@@ -54,6 +54,7 @@ void SyntheticEntries::Row(Side side, uint32_t layer, uint32_t position,
 }
 
 Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& entries) {
+  const Plan& plan = sequence->kv.plan;
   std::vector<float> rows;
   std::vector<int32_t> positions;
   for (auto first = static_cast<uint32_t>(sequence->tokens.size()); first < count;) {
@@ -66,11 +67,12 @@ Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& 
     }
     first += step;
     sequence->tokens.resize(first, 0);
-    if (sequence->kv.plan.keeps_all()) {
-      PITH_TRY(SealTails(sequence->kv.plan.storage, nullptr, sequence->cache));
+    if (plan.keeps_all() && !plan.storage.prunes()) {
+      PITH_TRY(SealTails(plan.storage, false, nullptr, *sequence));
     }
   }
-  return {};
+  if (!plan.keeps_all() || !plan.storage.prunes()) return {};
+  return SealTails(plan.storage, true, nullptr, *sequence);
 }
 
 }  // namespace pith

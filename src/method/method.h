@@ -15,8 +15,8 @@
 namespace pith {
 
 // The questions that a recipe answers, in the order in which a canonical recipe names them.
-enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kAdmit, kStore, kRead };
-inline constexpr size_t kNumStages = 7;
+enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kAdmit, kChannels, kStore, kRead };
+inline constexpr size_t kNumStages = 8;
 
 struct StageInfo {
   Stage stage;
@@ -47,7 +47,7 @@ struct Part {
   std::string_view needs;     // what the engine must gather for it, in words
   std::string_view protects;  // kScore: which entries are never dropped
 
-  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect, kRead
+  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect, kChannels, kRead
   // kScore
   uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
   ScoreFunction score = nullptr;
@@ -82,6 +82,9 @@ struct Part {
   // last layer. Else they are gone for good.
   bool revives = false;
   AdmitBlock (*block)(Parameters, uint32_t layer, uint32_t num_layers) = nullptr;
+  // kChannels
+  ChannelRule (*channel_rule)(Parameters) = nullptr;
+  ChannelFunction score_channels = nullptr;
   // kRead; without a function every entry is read
   ReadRule (*read)(Parameters) = nullptr;
 };

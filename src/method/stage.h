@@ -46,6 +46,22 @@ enum class TokenKind : uint8_t { kOrdinary, kPunctuation, kSpecial };
 
 inline constexpr float kProtected = std::numeric_limits<float>::infinity();
 
+// Which channels of the keys are dropped when a prompt has been read.
+struct ChannelRule {
+  double drop = 0;      // share of a key's channels, rounded down; 0: none
+  uint32_t window = 0;  // newest entries, which keep all channels and whose queries judge them
+  bool means = false;   // dropped channels read as their mean over the entries; else as zeros
+  bool operator==(const ChannelRule&) const = default;
+};
+
+// One KV head, when its channels are scored.
+struct ChannelInput {
+  std::span<const float> queries;       // [rows][key_dim] of the last tokens and the whole group
+  std::span<const double> key_squares;  // [key_dim] mean square over the head's entries
+};
+// Fills scores[key_dim], larger means keep.
+using ChannelFunction = void (*)(const ChannelInput& head, std::span<float> scores);
+
 // One KV head, when it is scored. n is its number of entries.
 struct HeadInput {
   uint32_t layer = 0, kv_head = 0;

@@ -34,6 +34,7 @@
   ROW(FastGenMethod)      \
   ROW(LazyLlmMethod)      \
   ROW(PyramidInferMethod) \
+  ROW(ThinkMethod)        \
   ROW(QuestMethod)        \
   ROW(DsMethod)           \
   ROW(TwilightMethod)
@@ -73,6 +74,7 @@ std::span<const StageInfo> Stages() {
       {Stage::kSelect, "select", "Which entries stay?"},
       {Stage::kWhen, "when", "When is the cache compressed?"},
       {Stage::kAdmit, "admit", "Which tokens of a prompt go on to the next layer?"},
+      {Stage::kChannels, "channels", "Which channels of the keys stay?"},
       {Stage::kStore, "store", "In which form are they stored?"},
       {Stage::kRead, "read", "Which stored entries does a new token read?"},
   };

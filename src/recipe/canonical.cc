@@ -78,6 +78,10 @@ std::string CanonicalText(const Plan& plan) {
   const auto preset = std::ranges::find_if(
       AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
   std::string text = preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
+  if (const PartUse& channels = plan.channels; channels.part != nullptr) {
+    text +=
+        " + channels=" + Written(channels.part->name, channels.part->parameters, channels.values);
+  }
   if (!plan.store_text.empty()) text += fmt::format(" + store={}", plan.store_text);
   if (const PartUse& read = plan.read; read.part->read != nullptr) {
     text += " + read=" + Written(read.part->name, read.part->parameters, read.values);

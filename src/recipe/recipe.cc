@@ -25,8 +25,8 @@ struct Choice {
 };
 
 // Defaults of the stages that may be left out.
-constexpr std::string_view kUsual[kNumStages] = {"", "uniform",     "top", "prompt",
-                                                 "", kDefaultStore, "all"};
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top",         "prompt",
+                                                 "", "",        kDefaultStore, "all"};
 
 PartUse WithDefaults(Stage stage, std::string_view name) {
   const Part* part = FindPart(stage, name);
@@ -63,6 +63,10 @@ class Resolver {
     plan.read = use(Stage::kRead);
     const auto& store = At(Stage::kStore);
     plan.storage = store ? store->storage : FindStore(kDefaultStore)->make({});
+    if (At(Stage::kChannels)) {
+      plan.channels = use(Stage::kChannels);
+      plan.storage = Pruned(plan.storage, plan.channels.part->channel_rule(plan.channels.values));
+    }
     if (store) plan.store_text = store->store_text;
     plan.canonical = CanonicalText(plan);
     return plan;
@@ -130,6 +134,7 @@ class Resolver {
       }
     }
     PITH_TRY(CheckAdmit());
+    PITH_TRY(CheckChannels());
     const auto& score = At(Stage::kScore);
     const auto& store = At(Stage::kStore);
     if (score && store && store->storage.seals_keys() && score->use.part->num_moved != nullptr &&
@@ -197,6 +202,43 @@ class Resolver {
                                      "that are stored in {} are behind each other for good",
                                      admit->use.part->name, store->name),
                          "Store them in f16, or use admit=pyramidinfer.");
+    }
+    return {};
+  }
+
+  // What keys that lose channels at the end of a prompt cannot go with.
+  Status CheckChannels() {
+    const auto& channels = At(Stage::kChannels);
+    if (!channels) return {};
+    const std::string_view name = channels->use.part->name;
+    if (const auto& admit = At(Stage::kAdmit)) {
+      return source_.Bad(admit->offset,
+                         fmt::format("channels={} chooses channels when all layers have read the "
+                                     "prompt, and admit={} takes it through them one by one",
+                                     name, admit->use.part->name),
+                         "Leave one of them out.");
+    }
+    if (const auto& when = At(Stage::kWhen); when && when->use.part->between_chunks) {
+      return source_.Bad(when->offset,
+                         fmt::format("channels={} chooses channels by the end of a prompt, and "
+                                     "when={} compresses it before",
+                                     name, when->use.part->name),
+                         "Use when=prompt, when=decode or when=batch.");
+    }
+    if (const auto& score = At(Stage::kScore); score && score->use.part->num_moved != nullptr &&
+                                               score->use.part->num_moved(score->use.values) > 0) {
+      return source_.Bad(score->offset,
+                         fmt::format("\"{}\" turns keys to other positions, and those that have "
+                                     "lost channels by channels={} cannot be changed any more",
+                                     score->name, name),
+                         "Use positions=text, or leave one of them out.");
+    }
+    if (const auto& store = At(Stage::kStore); store && store->storage.keys_rotated) {
+      return source_.Bad(store->offset,
+                         fmt::format("\"{}\" spreads every channel of a key over all of them, and "
+                                     "channels={} drops some",
+                                     store->name, name),
+                         "Rotate the values only, or leave one of them out.");
     }
     return {};
   }
@@ -269,7 +311,7 @@ std::string_view Trim(std::string_view text) {
 
 Needs Plan::needs() const {
   Needs needs{.profile = storage.profile()};
-  for (const PartUse* use : {&score, &alloc, &select, &read}) {
+  for (const PartUse* use : {&score, &alloc, &select, &channels, &read}) {
     if (use->part == nullptr || use->part->gather == nullptr) continue;
     needs.Add(use->part->gather(use->values));
   }

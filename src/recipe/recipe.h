@@ -25,6 +25,7 @@ struct Plan {
   std::string canonical;  // parses to the same plan; the same for every way of writing it
   PartUse score, alloc, select, when;  // only `select` if every entry stays
   PartUse admit;                       // no part if every token goes through every layer
+  PartUse channels;                    // no part if keys keep all channels
   PartUse read;
   Storage storage;
   std::string store_text;  // as in `canonical`, without "store="; empty for the default

@@ -72,6 +72,11 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"ds(part=8)+kivi4", "full + store=kivi + read=ds(part=8)"},
       {"twilight(p=0.95,base=quest,share=0.25)", "full + read=twilight"},
       {"h2o + twilight(p=85%,base=all)", "h2o + read=twilight(p=0.85,base=all)"},
+      {"think", "full + channels=think"},
+      {"think(ratio=0.5,window=64,bias=mean) + snapkv",
+       "snapkv + channels=think(ratio=0.5,window=64,bias=mean)"},
+      {"quest + kivi4 + channels=think(bias=none)",
+       "full + channels=think + store=kivi + read=quest"},
       {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
   };
   for (const auto& [text, canonical] : cases) {
@@ -173,7 +178,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
       {"stoer=f16",
        "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
-       "There are: score, alloc, select, when, admit, store, read."},
+       "There are: score, alloc, select, when, admit, channels, store, read."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
        "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, tuned, mixed."},
@@ -221,6 +226,20 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"lazyllm + quest",
        "admit=lazyllm chooses at every step which tokens a layer sees, so that read=quest has "
        "nothing to decide (recipe, column 11). Leave one of them out"},
+      {"pyramidinfer + think",
+       "channels=think chooses channels when all layers have read the prompt, and "
+       "admit=pyramidinfer takes it through them one by one (recipe, column 1)"},
+      {"snapkv + when=chunks + think",
+       "channels=think chooses channels by the end of a prompt, and when=chunks compresses it "
+       "before (recipe, column 15). Use when=prompt"},
+      {"streaming(positions=cache) + think",
+       "\"streaming\" turns keys to other positions, and those that have lost channels by "
+       "channels=think cannot be changed"},
+      {"think + q4_0(rotate=both)",
+       "\"q4_0\" spreads every channel of a key over all of them, and channels=think drops some "
+       "(recipe, column 9). Rotate the values only"},
+      {"think(ratio=1)", "the parameter \"ratio\" cannot be \"1\""},
+      {"think + channels=think", "the stage \"channels\" is set twice"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},
   };

@@ -175,6 +175,12 @@ std::string_view MixedProblem(Parameters p) {
 
 }  // namespace
 
+Storage Pruned(Storage storage, const ChannelRule& rule) {
+  storage.channels = rule;
+  if (storage.prunes() && !storage.seals_keys()) storage.key_sealed = storage.key_tail;
+  return storage;
+}
+
 std::span<const StoreInfo> Stores() {
   static constexpr StoreInfo kStores[] = {
       {.name = "f32", .summary = "32 bits, exact", .make = Plain<FormId::kF32>},

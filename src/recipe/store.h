@@ -25,6 +25,9 @@ struct Storage {
   // Not 0: each layer is sealed in KIVI's forms with groups of so many, in as many bits as the
   // model's profile says of its keys and of its values.
   uint32_t tuned_group = 0;
+  // Keys lose channels as they are sealed; then they are sealed in any case, in the form of the
+  // tail if there is no other. See Pruned().
+  ChannelRule channels;
 
   // Of most entries; of the tail where layers differ.
   const Form* key_form() const { return key_sealed != nullptr ? key_sealed : key_tail; }
@@ -33,10 +36,14 @@ struct Storage {
   std::string_view key_name() const { return tuned_group > 0 ? "tuned" : key_form()->name; }
   std::string_view value_name() const { return tuned_group > 0 ? "tuned" : value_form()->name; }
   bool seals_keys() const { return key_sealed != nullptr || tuned_group > 0; }
+  bool prunes() const { return channels.drop > 0; }
   bool seals() const { return seals_keys() || value_sealed != nullptr; }
   ProfileSections profile() const { return tuned_group > 0 ? kProfileBits : 0; }  // that it needs
   bool operator==(const Storage&) const = default;
 };
+
+// The same with keys that lose channels by this rule.
+Storage Pruned(Storage storage, const ChannelRule& rule);
 
 // What may follow `store=`, and is a preset by itself.
 struct StoreInfo {
