@@ -24,7 +24,7 @@ struct BenchFlags {
   uint32_t decode_tokens = 32, repeats = 5, chunk = 512;
   bool prefill = false, decode = false, memory = false;  // none of them: all
   bool prefill_full = false, json = false;
-  std::string hot;
+  std::string hot, text;
 };
 
 Status CheckFlags(const BenchFlags& flags) {
@@ -37,21 +37,40 @@ Status CheckFlags(const BenchFlags& flags) {
   return CheckRange("--repeats", flags.repeats, 1, 1000);
 }
 
+// What is filled in has to stay as it is.
+Status CheckKeepsAll(const SpeedOptions& options, const char* flag) {
+  for (const PlannedRun& kv : options.recipes) {
+    if (kv.plan.keeps_all()) continue;
+    return InputError("\"" + kv.plan.canonical +
+                          "\" drops entries of a cache that has to stay as " + "it is filled",
+                      flag, "Leave it out, or give recipes that keep every entry.");
+  }
+  return {};
+}
+
 // `options` has everything else.
+Result<std::string> TextOf(const BenchFlags& flags, const SpeedOptions& options) {
+  if (flags.text.empty()) return std::string();
+  if (options.prefill || flags.memory || !options.decode) {
+    return InputError("a repeated text is there for decoding", "--text",
+                      "Give --decode alone with it.");
+  }
+  PITH_TRY(CheckKeepsAll(options, "--text"));
+  return flags.text;
+}
+
 Result<std::optional<HotLayout>> HotLayoutOf(const BenchFlags& flags, const SpeedOptions& options) {
   if (flags.hot.empty()) return std::nullopt;
   if (!options.decode) {
     return InputError("only decoding is measured on concentrated attention", "--hot",
                       "Leave it out, or add --decode.");
   }
-  if (flags.hot == "none") return HotLayout::kNone;
-  for (const PlannedRun& kv : options.recipes) {
-    if (kv.plan.keeps_all()) continue;
-    return InputError("\"" + kv.plan.canonical +
-                          "\" drops entries, and attention is concentrated on a cache that stays "
-                          "as it is filled",
-                      "--hot", "Give --hot none, or recipes that keep every entry.");
+  if (!flags.text.empty()) {
+    return InputError("attention is concentrated on synthetic entries, not on those of a text",
+                      "--hot", "Leave out --hot or --text.");
   }
+  if (flags.hot == "none") return HotLayout::kNone;
+  PITH_TRY(CheckKeepsAll(options, "--hot"));
   return flags.hot == "runs" ? HotLayout::kRuns : HotLayout::kSingle;
 }
 
@@ -77,6 +96,7 @@ Result<SpeedOptions> OptionsOf(const BenchFlags& flags) {
   options.decode_tokens = flags.decode_tokens;
   options.repeats = flags.repeats;
   options.chunk = flags.chunk;
+  PITH_ASSIGN(options.text_path, TextOf(flags, options));
   PITH_ASSIGN(options.hot, HotLayoutOf(flags, options));
   return options;
 }
@@ -218,6 +238,10 @@ void AppendReading(std::string* text, const SpeedPoint& point, const ReadRule& r
         "hot", point.context, 100 * hot->share,
         hot->run == 1 ? "singly" : fmt::format("in runs of {}", hot->run), 100 * hot->mean_mass,
         100 * hot->least_mass);
+  }
+  if (point.text_tokens) {
+    *text += fmt::format("{:<8}{:>8}  behind the entries of {} tokens, repeated\n", "text",
+                         point.context, *point.text_tokens);
   }
   if (const auto& reads = point.reads) {
     *text += fmt::format(
@@ -363,6 +387,9 @@ void AddBench(CLI::App& app, Context& context) {
       "on what decoded tokens concentrate their attention: 2 % of the entries hold 90 % of it, in "
       "runs of 16 or singly (default: runs for recipes that choose what they read, else none)")
       ->check(CLI::IsMember({"runs", "single", "none"}));
+  add(how, "--text", flags->text, "FILE",
+      "decode behind the entries of this text, repeated up to each context, instead of synthetic "
+      "ones");
   add_flag(how, "--prefill-full", flags->prefill_full,
            "really read prompts beyond 4096 tokens, instead of putting their time together from "
            "chunk times at a few depths");

@@ -41,7 +41,7 @@ Status PithContestant::Fill(uint32_t count) {
   PITH_TRY(Restart());
   const Needs needs = sequence_.kv.plan.needs();
   const uint32_t num_read = needs.queries() ? std::min(count, std::max(1u, needs.window)) : 0;
-  PITH_TRY(FillSequence(&sequence_, count - num_read, entries_));
+  PITH_TRY(FillSequence(&sequence_, count - num_read, *entries_));
   if (num_read == 0) return {};
   PITH_TRY(engine_->Feed(sequence_, BenchTokens(num_read, engine_->model().shape().vocabulary)));
   engine_->Pause();

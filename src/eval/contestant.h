@@ -29,7 +29,9 @@ class Contestant {
   // Forgets everything at `position` and behind.
   virtual Status Rewind(uint32_t position) = 0;
   // What Fill takes from now on.
-  void UseEntries(SyntheticEntries entries) { entries_ = std::move(entries); }
+  void UseEntries(std::shared_ptr<const SyntheticEntries> entries) {
+    entries_ = std::move(entries);
+  }
   // Makes the cache hold synthetic entries (synthetic_fill.h) at positions 0 .. count-1 and nothing
   // else, as in the middle of a prompt.
   virtual Status Fill(uint32_t count) = 0;
@@ -39,7 +41,7 @@ class Contestant {
   virtual void Rest() = 0;
 
  protected:
-  SyntheticEntries entries_;
+  std::shared_ptr<const SyntheticEntries> entries_ = std::make_shared<SyntheticEntries>();
 };
 
 inline constexpr std::string_view kPithName = "pith";

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "eval/synthetic_fill.h"
 #include "kernel/ref/hot_entries.h"
 
 namespace pith {
@@ -107,7 +106,7 @@ Result<HotKeys> HotKeys::Make(Engine& engine, uint32_t count, std::span<const in
         {.hot = HotEntries(count, run, rng), .lean = std::vector<float>(spec.keys.dim)});
   }
   Sequence sequence = engine.NewSequence();
-  PITH_TRY(FillSequence(&sequence, count, {}));
+  PITH_TRY(FillSequence(&sequence, count, SyntheticEntries()));
   Maker maker(&keys, &sequence, count, engine.model().shape().num_query_heads);
   sequence.watcher = &maker;
   PITH_TRY(engine.Feed(sequence, tokens));
@@ -120,7 +119,9 @@ Result<HotKeys> HotKeys::Make(Engine& engine, uint32_t count, std::span<const in
   return keys;
 }
 
-void HotKeys::Lean(uint32_t layer, uint32_t position, std::span<float> row) const {
+void HotKeys::Row(Side side, uint32_t layer, uint32_t position, std::span<float> row) const {
+  SyntheticRow(side, layer, position, row);
+  if (side != Side::kKeys) return;
   for (uint32_t h = 0; h < num_kv_heads_; ++h) {
     const Head& head = heads_[size_t{layer} * num_kv_heads_ + h];
     if (position >= head.hot.size() || !head.hot[position]) continue;

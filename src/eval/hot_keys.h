@@ -8,21 +8,21 @@
 
 #include "base/status.h"
 #include "engine/engine.h"
+#include "eval/synthetic_fill.h"
 
 namespace pith {
 
-class HotKeys {
+class HotKeys : public SyntheticEntries {
  public:
   // For `tokens` (at most one chunk) behind `count` synthetic entries, which are those of
-  // SyntheticRow plus what this adds. The tokens are read once, layer by layer: when the queries of
-  // a layer are there, a share of the keys of each KV head, in runs of `run` entries, are made to
-  // lean towards their mean, and only then does the layer attend. Takes the memory of a full cache
-  // meanwhile. The engine pauses afterwards.
+  // SyntheticRow but for the hot keys. The tokens are read once, layer by layer: when the queries
+  // of a layer are there, a share of the keys of each KV head, in runs of `run` entries, are made
+  // to lean towards their mean, and only then does the layer attend. Takes the memory of a full
+  // cache meanwhile. The engine pauses afterwards.
   static Result<HotKeys> Make(Engine& engine, uint32_t count, std::span<const int32_t> tokens,
                               uint32_t run);
 
-  // Lets the keys of one position in one layer lean: row [kv_heads * dim].
-  void Lean(uint32_t layer, uint32_t position, std::span<float> row) const;
+  void Row(Side side, uint32_t layer, uint32_t position, std::span<float> row) const override;
 
   uint32_t run() const { return run_; }
   // The share of their attention that the tokens, reading everything, give to the hot entries: the

@@ -78,10 +78,11 @@ void PutRows(StateWriter* out, ggml_type type, const SyntheticEntries& entries, 
 }
 
 // Values of one layer, [width][count].
-void PutColumns(StateWriter* out, ggml_type type, uint32_t layer, uint32_t count, uint32_t width) {
+void PutColumns(StateWriter* out, ggml_type type, const SyntheticEntries& entries, uint32_t layer,
+                uint32_t count, uint32_t width) {
   std::vector<float> row(width), columns(size_t{count} * width);
   for (uint32_t i = 0; i < count; ++i) {
-    SyntheticRow(Side::kValues, layer, i, row);
+    entries.Row(Side::kValues, layer, i, row);
     for (uint32_t j = 0; j < width; ++j) columns[size_t{j} * count + i] = row[j];
   }
   Convert(type, columns, out->Grow(ggml_row_size(type, width) * count));
@@ -205,7 +206,7 @@ std::vector<uint8_t> LlamaContestant::SyntheticState(uint32_t count) const {
   for (uint32_t layer = 0; layer < shape.num_layers; ++layer) {
     state.Put(static_cast<int32_t>(settings_.key_type));
     state.Put<uint64_t>(ggml_row_size(settings_.key_type, key_width));
-    PutRows(&state, settings_.key_type, entries_, Side::kKeys, layer, count, key_width);
+    PutRows(&state, settings_.key_type, *entries_, Side::kKeys, layer, count, key_width);
   }
   const uint32_t value_width = shape.num_kv_heads * shape.value_dim;
   for (uint32_t layer = 0; layer < shape.num_layers; ++layer) {
@@ -213,10 +214,10 @@ std::vector<uint8_t> LlamaContestant::SyntheticState(uint32_t count) const {
     if (transposed) {
       state.Put(static_cast<uint32_t>(ggml_type_size(settings_.value_type)));
       state.Put(value_width);
-      PutColumns(&state, settings_.value_type, layer, count, value_width);
+      PutColumns(&state, settings_.value_type, *entries_, layer, count, value_width);
     } else {
       state.Put<uint64_t>(ggml_row_size(settings_.value_type, value_width));
-      PutRows(&state, settings_.value_type, entries_, Side::kValues, layer, count, value_width);
+      PutRows(&state, settings_.value_type, *entries_, Side::kValues, layer, count, value_width);
     }
   }
   return state.Take();

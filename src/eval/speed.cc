@@ -7,8 +7,10 @@
 #include <thread>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "eval/hot_keys.h"
 #include "eval/llama_peer.h"
+#include "eval/text_entries.h"
 #include "gguf/gguf.h"
 #include "kernel/ref/hot_entries.h"
 #include "model/weights.h"
@@ -121,7 +123,11 @@ class Run {
     if (options_.decode) {
       Say(context, "decode");
       auto tokens = BenchTokens(options_.decode_tokens, vocabulary);
-      PITH_ASSIGN(point.hot, Concentrate(contestants, context, &tokens));
+      if (options_.text_path.empty()) {
+        PITH_ASSIGN(point.hot, Concentrate(contestants, context, &tokens));
+      } else {
+        PITH_ASSIGN(point.text_tokens, RepeatText(contestants, context, &tokens));
+      }
       PITH_ASSIGN(const Samples samples,
                   MeasureDecode(contestants, context, tokens, options_.repeats));
       point.decode = Compare(contestants, samples, 1);
@@ -155,9 +161,33 @@ class Run {
     const auto seen = std::span(*tokens).first(std::min(tokens->size(), kHotTokens));
     PITH_ASSIGN(HotKeys keys, HotKeys::Make(*engine_, context, seen, run));
     const HotAttention hot{run, kHotShare, keys.mean_mass(), keys.least_mass()};
-    const SyntheticEntries entries{std::make_shared<const HotKeys>(std::move(keys))};
+    const auto entries = std::make_shared<const HotKeys>(std::move(keys));
     for (Contestant* contestant : contestants) contestant->UseEntries(entries);
     return hot;
+  }
+
+  // Makes all contestants hold the entries of the text. Its last tokens are those that are decoded;
+  // gives the number of the others.
+  Result<uint32_t> RepeatText(std::span<Contestant* const> contestants, uint32_t context,
+                              std::vector<int32_t>* tokens) {
+    PITH_ASSIGN(const std::string text, ReadText(options_.text_path));
+    PITH_ASSIGN(const std::vector<int32_t> all, engine_->tokenizer().Tokenize(text, true, false));
+    const uint32_t most = engine_->model().shape().context;
+    if (all.size() <= tokens->size() || all.size() > most) {
+      return InputError(
+          fmt::format(
+              "the text has {} tokens; more than the {} that are decoded and at most the {} "
+              "of the model's context are wanted",
+              all.size(), tokens->size(), most),
+          options_.text_path, "Give another text, or a smaller -n.");
+    }
+    const auto behind = std::span(all).last(tokens->size());
+    const auto read = std::span(all).first(all.size() - tokens->size());
+    std::ranges::copy(behind, tokens->begin());
+    PITH_ASSIGN(TextEntries made, TextEntries::Make(*engine_, read, context));
+    const auto entries = std::make_shared<const TextEntries>(std::move(made));
+    for (Contestant* contestant : contestants) contestant->UseEntries(entries);
+    return static_cast<uint32_t>(read.size());
   }
 
   Result<Comparison> Prefill(std::span<Contestant* const> contestants,
@@ -203,7 +233,9 @@ Status FillDefaults(SpeedOptions* options, const ModelShape& shape) {
   }
   std::sort(options->contexts.begin(), options->contexts.end());
   // Also keeps libllama from setting aside a cache of any size that somebody types.
-  if (uint64_t{options->contexts.back()} + options->decode_tokens > shape.context) {
+  // A repeated text is never further away than it is long.
+  if (options->text_path.empty() &&
+      uint64_t{options->contexts.back()} + options->decode_tokens > shape.context) {
     return InputError("a context of " + std::to_string(options->contexts.back()) + " and " +
                           std::to_string(options->decode_tokens) +
                           " decoded tokens is beyond the model's " + std::to_string(shape.context),

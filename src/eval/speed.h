@@ -44,6 +44,9 @@ struct SpeedOptions {
   uint32_t chunk = 512;  // prompt tokens per step, in both engines
   // Unset: kRuns for recipes that keep every entry and choose what they read, kNone for others.
   std::optional<HotLayout> hot;
+  // Decoding goes on behind the entries of this text, repeated (text_entries.h); its last tokens
+  // are decoded. The recipes keep every entry. Empty: synthetic entries.
+  std::string text_path;
 };
 
 // The attention of the decoded tokens, if it was concentrated.
@@ -92,12 +95,13 @@ struct PromptWork {
 struct SpeedPoint {
   uint32_t context = 0;
   std::optional<Comparison> prefill, decode;
-  std::optional<Spread> compress_ms;  // at the end of the prompt, if the recipe drops entries
-  CacheUsage cache;                   // of ours, as a prompt of `context` tokens leaves it
-  uint64_t cache_full_f16 = 0;        // the full-precision reference, in bytes
-  std::optional<PromptWork> work;     // if not all tokens of the prompt go through all layers
-  std::optional<HotAttention> hot;    // while decoding
-  std::optional<ReadSummary> reads;   // while decoding, if the recipe chooses what it reads
+  std::optional<Spread> compress_ms;    // at the end of the prompt, if the recipe drops entries
+  CacheUsage cache;                     // of ours, as a prompt of `context` tokens leaves it
+  uint64_t cache_full_f16 = 0;          // the full-precision reference, in bytes
+  std::optional<PromptWork> work;       // if not all tokens of the prompt go through all layers
+  std::optional<HotAttention> hot;      // while decoding
+  std::optional<uint32_t> text_tokens;  // while decoding: of the text that was repeated
+  std::optional<ReadSummary> reads;     // while decoding, if the recipe chooses what it reads
 
   std::optional<double> CompressShare() const;  // of the time that reading the prompt takes
 };

@@ -71,6 +71,7 @@ Json ToJson(const SpeedPoint& point) {
                              {"mean_mass", hot->mean_mass},
                              {"least_mass", hot->least_mass}};
   }
+  if (point.text_tokens) json["decode"]["repeated_text_tokens"] = *point.text_tokens;
   if (point.reads) json["read"] = ToJson(*point.reads);
   json["cache"] = {
       {"entries", point.cache.entries},         {"bytes", point.cache.logical},

@@ -6,7 +6,6 @@
 
 #include "base/rng.h"
 #include "engine/sealing.h"
-#include "eval/hot_keys.h"
 
 namespace pith {
 namespace {
@@ -45,12 +44,6 @@ void SyntheticRow(Side side, uint32_t layer, uint32_t position, std::span<float>
       row[j] = static_cast<float>(static_cast<int32_t>(bits & 0xff) - 128) / 128.0f;
     }
   }
-}
-
-void SyntheticEntries::Row(Side side, uint32_t layer, uint32_t position,
-                           std::span<float> row) const {
-  SyntheticRow(side, layer, position, row);
-  if (hot != nullptr && side == Side::kKeys) hot->Lean(layer, position, row);
 }
 
 Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& entries) {

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/status.h"
@@ -13,17 +12,16 @@
 
 namespace pith {
 
-class HotKeys;
-
 // The keys or values of one position in one layer, all KV heads side by side: row [kv_heads * dim].
 void SyntheticRow(Side side, uint32_t layer, uint32_t position, std::span<float> row);
 
-// What a contestant's synthetic cache holds: the rows above, with hot keys among them if there are
-// some.
-struct SyntheticEntries {
-  std::shared_ptr<const HotKeys> hot;
-
-  void Row(Side side, uint32_t layer, uint32_t position, std::span<float> row) const;
+// What a contestant's synthetic cache holds: the rows above, if it is no derived class.
+class SyntheticEntries {
+ public:
+  virtual ~SyntheticEntries() = default;
+  virtual void Row(Side side, uint32_t layer, uint32_t position, std::span<float> row) const {
+    SyntheticRow(side, layer, position, row);
+  }
 };
 
 // Appends synthetic entries until the sequence holds `count` positions; the tokens become 0.
