@@ -89,7 +89,38 @@ class Layer {
     return read / held;
   }
 
+  // The attention that the last choice keeps, as means over query heads: by its guess, of the
+  // candidates (1 if it makes no guess), and in truth, of all entries, since what one query head
+  // has chosen is read for all that share its KV head.
+  struct Kept {
+    double guessed = 0, true_share = 0;
+  };
+  Kept KeptAttention() const {
+    Kept kept;
+    for (uint32_t h = 0; h < shape_.num_query_heads; ++h) {
+      const uint32_t kv_head = h / shape_.group();
+      kept.guessed += selections_[kv_head].kept / shape_.num_query_heads;
+      kept.true_share += TrueShare(h, selections_[kv_head]) / shape_.num_query_heads;
+    }
+    return kept;
+  }
+
  private:
+  double TrueShare(uint32_t query_head, const Selection& selection) const {
+    const uint32_t dim = shape_.key_dim;
+    const std::vector<float>& keys = keys_[query_head / shape_.group()];
+    const float* query = &queries_[size_t{query_head} * dim];
+    double kept = 0, all = 0;
+    for (size_t i = 0; i < keys.size() / dim; ++i) {
+      double dot = 0;
+      for (size_t c = 0; c < dim; ++c) dot += double{keys[i * dim + c]} * query[c];
+      const double weight = std::exp(dot * shape_.scale);
+      all += weight;
+      if ((selection.chosen[i / 8] >> i % 8 & 1) != 0) kept += weight;
+    }
+    return kept / all;
+  }
+
   float* Query(uint32_t head) { return &queries_[size_t{head} * shape_.key_dim]; }
 
   // Queries of a group lie around a common one; keys are noise, and hot ones lean towards it.
@@ -121,6 +152,7 @@ class Layer {
       for (uint32_t c = 0; hot[i] && c < dim; ++c) keys[size_t{i} * dim + c] += lean * common[c];
     }
     AddList(Side::kKeys, keys, context);
+    keys_.push_back(keys);
     for (float& x : keys) x = 2 * rng.Float() - 1;
     AddList(Side::kValues, keys, context);
     const size_t n = lists_.size();
@@ -156,6 +188,7 @@ class Layer {
   uint32_t run_;
   std::vector<int32_t> position_;
   std::vector<std::unique_ptr<BuiltList>> lists_;
+  std::vector<std::vector<float>> keys_;  // [kv_head][context][dim]
   std::vector<HeadView> heads_;
   AttendSequence sequence_, selected_;
   std::unique_ptr<AttendPlan> full_, cut_;
@@ -189,11 +222,19 @@ void Report(const Row& row, uint32_t dim, uint32_t context, uint32_t run, Layer&
     choice.push_back(b.choice);
     all.push_back(b.all);
   }
+  const Layer::Kept kept = layer.KeptAttention();
   const double a = MedianOf(full), b = MedianOf(choice), c = MedianOf(all);
   fmt::print(
       "{}, f16, head size {}, context {}, hot entries in runs of {}: full {:.3f} ms; choice {:.3f} "
-      "ms, {:.3f} of full; {:.1f} % read, all {:.3f} ms, {:.1f} times as fast\n",
-      row.name, dim, context, run, a, b, b / a, 100 * layer.ReadShare(), c, a / c);
+      "ms, {:.3f} of full; {:.1f} % read, all {:.3f} ms, {:.1f} times as fast; keeps {:.1f} % of "
+      "the "
+      "attention",
+      row.name, dim, context, run, a, b, b / a, 100 * layer.ReadShare(), c, a / c,
+      100 * kept.true_share);
+  if (row.rule.top_p > 0) {
+    fmt::print(", by its guess {:.1f} % of that of the candidates", 100 * kept.guessed);
+  }
+  fmt::print("\n");
   std::fflush(stdout);
 }
 
