@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -34,19 +35,29 @@ class KeyCodes {
 
   float Decoded(uint64_t entry, uint32_t index) const;  // channel channels[index]
 
-  size_t bytes() const {
-    return words_.capacity() * sizeof(uint32_t) + sides_.capacity() * sizeof(F16) +
-           channels_.capacity() * sizeof(uint16_t);
-  }
+  size_t bytes() const { return blocks_.capacity() + channels_.capacity() * sizeof(uint16_t); }
 
  private:
-  // A word holds eight channels of an entry: the first four in the lower halves of its bytes, the
-  // others in the upper halves.
+  // A block of eight entries is words [group][8] and F16 [scale, minimum][8]. A word holds eight
+  // channels of an entry: the first four in the lower halves of its bytes, the others in the upper
+  // halves.
+  static constexpr size_t kWordsBytes = 8 * sizeof(uint32_t), kSidesBytes = 16 * sizeof(F16);
+  size_t block_bytes() const { return num_groups_ * kWordsBytes + kSidesBytes; }
   size_t WordOffset(uint64_t entry, uint32_t group) const {
-    return (entry / 8 * num_groups_ + group) * 8 + entry % 8;
+    return entry / 8 * block_bytes() + group * kWordsBytes + entry % 8 * sizeof(uint32_t);
   }
   size_t SideOffset(uint64_t entry, bool minimum) const {
-    return (entry / 8 * 2 + (minimum ? 1 : 0)) * 8 + entry % 8;
+    return WordOffset(entry / 8 * 8, num_groups_) + ((minimum ? 8 : 0) + entry % 8) * sizeof(F16);
+  }
+  template <class T>
+  T Load(size_t offset) const {
+    T value;
+    std::memcpy(&value, &blocks_[offset], sizeof(T));
+    return value;
+  }
+  template <class T>
+  void Put(size_t offset, T value) {
+    std::memcpy(&blocks_[offset], &value, sizeof(T));
   }
   void Store(uint64_t entry, std::span<const float> values);
 
@@ -54,8 +65,7 @@ class KeyCodes {
   std::vector<uint16_t> channels_;
   uint32_t num_groups_;  // of eight channels
   uint64_t num_entries_ = 0;
-  std::vector<uint32_t> words_;  // [entry / 8][group][8]
-  std::vector<F16> sides_;       // [entry / 8][scale, minimum][8]
+  std::vector<std::byte> blocks_;
 };
 
 }  // namespace pith

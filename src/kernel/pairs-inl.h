@@ -153,6 +153,41 @@ HWY_INLINE int32_t SumLanes(const Pairs& v) {
   return sum;
 }
 
+// Of the four bytes of every lane, those of `a` not negative, the products with those of `b`, added
+// up in pairs, to the lane's two halves of 16 bits in `c`.
+HWY_INLINE Pairs MulBytesAdd(const Pairs& a, const Pairs& b, const Pairs& c) {
+  Pairs r;
+  PITH_UNROLL for (size_t i = 0; i < kOctetParts; ++i) {
+#if HWY_TARGET == HWY_AVX2
+    // Highway has this only as of 1.1.
+    const hn::Repartition<int16_t, PairTag> d16;
+    const decltype(hn::Zero(d16)) products{_mm256_maddubs_epi16(a.part[i].raw, b.part[i].raw)};
+    r.part[i] = hn::BitCast(PairTag(), hn::Add(products, hn::BitCast(d16, c.part[i])));
+#else
+    const auto product = [&]<int kByte>(std::integral_constant<int, kByte>) {
+      constexpr int kShift = 8 * kByte;
+      const auto a_byte = hn::And(hn::ShiftRight<kShift>(a.part[i]), hn::Set(PairTag(), 0xFF));
+      const auto b_byte = hn::ShiftRight<24>(hn::ShiftLeft<24 - kShift>(b.part[i]));
+      return hn::Mul(a_byte, b_byte);
+    };
+    const auto low = hn::Add(product(std::integral_constant<int, 0>()),
+                             product(std::integral_constant<int, 1>()));
+    const auto high = hn::Add(product(std::integral_constant<int, 2>()),
+                              product(std::integral_constant<int, 3>()));
+    const auto lower = hn::Set(PairTag(), 0xFFFF);
+    r.part[i] = hn::Or(hn::And(hn::Add(c.part[i], low), lower),
+                       hn::AndNot(lower, hn::Add(c.part[i], hn::ShiftLeft<16>(high))));
+#endif
+  }
+  return r;
+}
+
+HWY_INLINE Pairs BroadcastBytes(const int8_t* p) {
+  int32_t bytes;
+  std::memcpy(&bytes, p, sizeof(bytes));
+  return BroadcastInt(bytes);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace pith
 HWY_AFTER_NAMESPACE();

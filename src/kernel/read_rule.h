@@ -12,7 +12,7 @@ struct ReadRule {
   // bits (Double Sparsity, arXiv 2408.07092).
   enum class Base : uint8_t { kAll, kPages, kLabels };
   Base base = Base::kAll;
-  // How many entries each query head chooses: that share of them, `budget` at least.
+  // How many entries are chosen: that share of them, `budget` at least.
   double share = 0;
   uint64_t budget = 0;
   uint32_t page = 16;        // kPages: entries of a page, a multiple of 8

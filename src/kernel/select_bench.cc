@@ -46,10 +46,12 @@ class Layer {
     scratch_.resize(std::max(full_->scratch_bytes(), cut_->scratch_bytes()) + 64);
   }
 
+  // Of all but as many entries as there will be rounds.
   void MakeIndices(const ReadRule& rule) {
     rule_ = rule;
     indices_.clear();
-    for (const HeadView& head : heads_) {
+    for (HeadView head : heads_) {
+      num_indexed_ = head.num_entries -= kRounds + 1;
       indices_.emplace_back(rule, shape_.key_dim, std::vector<uint16_t>());
       indices_.back().Update(head, 0);
     }
@@ -69,12 +71,15 @@ class Layer {
     const auto start = Clock::now();
     std::vector<const float*> queries(shape_.group());
     for (uint32_t h = 0; h < shape_.num_kv_heads; ++h) {
-      indices_[h].Update(heads_[h], heads_[h].num_entries - 1);  // as after one more entry
+      HeadView head = heads_[h];
+      head.num_entries = num_indexed_ + 1;  // one more
+      indices_[h].Update(head, num_indexed_);
       for (uint32_t i = 0; i < shape_.group(); ++i) queries[i] = Query(h * shape_.group() + i);
       SelectEntries(rule_, indices_[h], queries, shape_.scale, &select_scratch_, &selections_[h]);
       runs_[h] = selections_[h].runs;
     }
     const double choice = Since(start);
+    ++num_indexed_;
     cut_->Recut({&selected_, 1});
     Attend(*cut_, selected_);
     return {choice, Since(start)};
@@ -194,6 +199,7 @@ class Layer {
   std::unique_ptr<AttendPlan> full_, cut_;
   ReadRule rule_;
   std::vector<KeyIndex> indices_;
+  uint64_t num_indexed_ = 0;
   std::vector<Selection> selections_;
   std::vector<std::span<const EntryRun>> runs_;
   SelectScratch select_scratch_;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <functional>
+#include <cstring>
 #include <numbers>
 #include <numeric>
 
@@ -13,6 +13,23 @@ namespace pith {
 namespace {
 
 uint64_t DivUp(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+// Calls visit(index) for every byte that is not zero, most of which are.
+template <class Visit>
+void ForEachByte(std::span<const uint8_t> bytes, const Visit& visit) {
+  size_t first = 0;
+  for (; first + 8 <= bytes.size(); first += 8) {
+    uint64_t word;
+    std::memcpy(&word, &bytes[first], sizeof(word));
+    if (word == 0) continue;
+    for (size_t i = first; i < first + 8; ++i) {
+      if (bytes[i] != 0) visit(i);
+    }
+  }
+  for (; first < bytes.size(); ++first) {
+    if (bytes[first] != 0) visit(first);
+  }
+}
 
 class Selector {
  public:
@@ -29,52 +46,33 @@ class Selector {
   void Run() {
     selection_.kept = 1;
     num_blocks_ = DivUp(num_entries_, 8);
-    scratch_.own.assign(num_blocks_ * queries_.size(), 0);
     ChooseBase();
-    Join();
-    if (index_.codes() != nullptr) {
-      ChooseTopP();
-      Join();
-    }
+    if (index_.codes() != nullptr) ChooseTopP();
     MakeRuns();
   }
 
  private:
-  // The bits of one query's choice.
-  std::span<uint8_t> Own(size_t query) {
-    return std::span(scratch_.own).subspan(query * num_blocks_, num_blocks_);
-  }
-
-  void Join() {
-    selection_.chosen.assign(num_blocks_, 0);
-    for (size_t r = 0; r < queries_.size(); ++r) {
-      std::ranges::transform(Own(r), selection_.chosen, selection_.chosen.begin(),
-                             std::bit_or<uint8_t>());
-    }
-  }
-
   void ChooseBase() {
+    selection_.chosen.assign(num_blocks_, 0);
     const uint64_t budget = rule_.BudgetOf(num_entries_);
     if (budget >= num_entries_ || rule_.base == ReadRule::Base::kAll) return ChooseAll();
     rule_.base == ReadRule::Base::kPages ? ChoosePages(budget) : ChooseByLabels(budget);
   }
 
   void ChooseAll() {
-    std::ranges::fill(scratch_.own, uint8_t{0xFF});
+    std::ranges::fill(selection_.chosen, uint8_t{0xFF});
     DropPadding();
   }
 
   void DropPadding() {
     if (num_entries_ % 8 == 0) return;
-    for (size_t r = 0; r < queries_.size(); ++r) {
-      Own(r).back() &= static_cast<uint8_t>((1u << num_entries_ % 8) - 1);
-    }
+    selection_.chosen.back() &= static_cast<uint8_t>((1u << num_entries_ % 8) - 1);
   }
 
   // A row of scores for each query.
-  float* Scores(size_t stride) {
+  std::span<float> Scores(size_t stride) {
     scratch_.scores.resize(stride * queries_.size());
-    return scratch_.scores.data();
+    return scratch_.scores;
   }
 
   void ChoosePages(uint64_t budget) {
@@ -83,81 +81,62 @@ class Selector {
     const uint64_t wanted = std::max<uint64_t>(rule_.least_pages, DivUp(budget, rule_.page));
     if (wanted >= num_pages) return ChooseAll();
     const size_t stride = bounds.padded_pages();
-    float* scores = Scores(stride);
-    bounds.Score(queries_, scores, stride);
+    const std::span<float> scores = Scores(stride);
+    bounds.Score(queries_, scale_, scores.data(), stride);
+    JoinAsSoftmax(scores, queries_.size());
+    scratch_.bits.assign(stride / 8, 0);
+    ChooseLargest(scores.first(stride), wanted, &scratch_.top, scratch_.bits);
+    if (rule_.newest_page) {
+      uint8_t& last = scratch_.bits[(num_pages - 1) / 8];
+      last = static_cast<uint8_t>(last | 1u << (num_pages - 1) % 8);
+    }
     const size_t page_blocks = rule_.page / 8;
-    for (size_t r = 0; r < queries_.size(); ++r) {
-      scratch_.bits.assign(stride / 8, 0);
-      ChooseLargest({scores + r * stride, stride}, wanted, &scratch_.top, scratch_.bits);
-      if (rule_.newest_page) SetBit(scratch_.bits, num_pages - 1);
-      const auto own = Own(r);
-      for (uint64_t page = 0; page < num_pages; ++page) {
-        if (!HasBit(scratch_.bits, page)) continue;
-        const auto rest = own.subspan(page * page_blocks);
+    ForEachByte(scratch_.bits, [&](size_t byte) {
+      for (uint32_t bits = scratch_.bits[byte]; bits != 0; bits &= bits - 1) {
+        const size_t page = byte * 8 + static_cast<size_t>(std::countr_zero(bits));
+        const auto rest = std::span(selection_.chosen).subspan(page * page_blocks);
         std::ranges::fill(rest.first(std::min(rest.size(), page_blocks)), uint8_t{0xFF});
       }
-    }
+    });
     DropPadding();
   }
 
-  static bool HasBit(std::span<const uint8_t> bits, uint64_t i) {
-    return (bits[i / 8] >> i % 8 & 1) != 0;
-  }
-  static void SetBit(std::span<uint8_t> bits, uint64_t i) {
-    bits[i / 8] = static_cast<uint8_t>(bits[i / 8] | 1u << i % 8);
-  }
-
   void ChooseByLabels(uint64_t budget) {
-    const KeyCodes& labels = *index_.labels();
     scratch_.blocks.resize(num_blocks_);
     std::iota(scratch_.blocks.begin(), scratch_.blocks.end(), 0u);
     const size_t stride = num_blocks_ * 8;
-    float* scores = Scores(stride);
-    labels.Score(queries_, scale_, scratch_.blocks, scores, stride);
-    for (size_t r = 0; r < queries_.size(); ++r) {
-      ChooseLargest({scores + r * stride, stride}, budget, &scratch_.top, Own(r));
-    }
+    const std::span<float> scores = Scores(stride);
+    index_.labels()->Score(queries_, scale_, scratch_.blocks, scores.data(), stride);
+    JoinAsSoftmax(scores, queries_.size());
+    ChooseLargest(scores.first(stride), budget, &scratch_.top, selection_.chosen);
   }
 
+  // Of the candidates, each query for itself.
   void ChooseTopP() {
     scratch_.blocks.clear();
-    for (uint32_t block = 0; block < num_blocks_; ++block) {
-      if (selection_.chosen[block] != 0) scratch_.blocks.push_back(block);
-    }
+    ForEachByte(selection_.chosen,
+                [this](size_t block) { scratch_.blocks.push_back(static_cast<uint32_t>(block)); });
     const size_t stride = scratch_.blocks.size() * 8;
-    float* scores = Scores(stride);
-    index_.codes()->Score(queries_, scale_, scratch_.blocks, scores, stride);
-    double kept = 0;
-    for (size_t r = 0; r < queries_.size(); ++r) kept += ChooseShareOf(r, scores + r * stride);
-    selection_.kept = kept / static_cast<double>(queries_.size());
-  }
-
-  // Of what the query has chosen; `scores` are those of the blocks that any query has chosen.
-  // Returns the share that is kept.
-  double ChooseShareOf(size_t query, float* scores) {
-    const auto own = Own(query);
-    size_t count = 0;  // of its own blocks: their scores move to the front
+    const std::span<float> scores = Scores(stride);
+    index_.codes()->Score(queries_, scale_, scratch_.blocks, scores.data(), stride);
     for (size_t j = 0; j < scratch_.blocks.size(); ++j) {
-      const uint8_t lanes = own[scratch_.blocks[j]];
-      if (lanes == 0) continue;
-      if (lanes == 0xFF) {
-        std::copy_n(scores + j * 8, 8, scores + count++ * 8);
-        continue;
+      const uint8_t lanes = selection_.chosen[scratch_.blocks[j]];
+      for (uint32_t others = static_cast<uint8_t>(~lanes); others != 0; others &= others - 1) {
+        const size_t i = j * 8 + static_cast<size_t>(std::countr_zero(others));
+        for (size_t r = 0; r < queries_.size(); ++r) scores[r * stride + i] = -HUGE_VALF;
       }
-      for (uint32_t lane = 0; lane < 8; ++lane) {
-        const bool chosen = (lanes >> lane & 1) != 0;
-        scores[count * 8 + lane] = chosen ? scores[j * 8 + lane] : -HUGE_VALF;
-      }
-      ++count;
     }
-    scratch_.bits.assign(count, 0);
-    const TopShare top =
-        ChooseShare({scores, count * 8}, rule_.top_p, &scratch_.top, scratch_.bits);
-    size_t next = 0;
-    for (const uint32_t block : scratch_.blocks) {
-      if (own[block] != 0) own[block] = scratch_.bits[next++];
+    scratch_.bits.assign(scratch_.blocks.size(), 0);
+    double kept = 0;
+    for (size_t r = 0; r < queries_.size(); ++r) {
+      kept +=
+          ChooseShare(scores.subspan(r * stride, stride), rule_.top_p, &scratch_.top, scratch_.bits)
+              .kept;
     }
-    return top.kept;
+    selection_.kept = kept / static_cast<double>(queries_.size());
+    for (size_t j = 0; j < scratch_.blocks.size(); ++j) {
+      selection_.chosen[scratch_.blocks[j]] = scratch_.bits[j];
+    }
   }
 
   void MakeRuns() {
@@ -174,7 +153,7 @@ class Selector {
       end = first + count;
       selection_.num_chosen += count;
     };
-    for (uint64_t block = 0; block < selection_.chosen.size(); ++block) {
+    ForEachByte(selection_.chosen, [&](uint64_t block) {
       uint32_t bits = selection_.chosen[block];
       while (bits != 0) {
         const auto first = static_cast<uint32_t>(std::countr_zero(bits));
@@ -182,7 +161,7 @@ class Selector {
         add(block * 8 + first, count);
         bits &= ~(((1u << count) - 1) << first);
       }
-    }
+    });
   }
 
   const ReadRule& rule_;

@@ -1,5 +1,6 @@
-// The choice of the entries that one new token reads of a head. Query heads choose each for
-// themselves; what one of them has chosen is read for all that share the head.
+// The choice of the entries that one new token reads of a head. All query heads that share it read
+// the same: what each counts on most, as shares of its own attention. Only how much of that is
+// enough (top_p) each says for itself, and what one of them needs is read for all.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ struct SelectScratch {
   TopScratch top;
   std::vector<float> scores;
   std::vector<uint32_t> blocks;
-  std::vector<uint8_t> bits, own;
+  std::vector<uint8_t> bits;
 };
 
 struct Selection {

@@ -5,6 +5,7 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <span>
 
@@ -135,12 +136,45 @@ void SumAtLeast(std::span<const float> weights, float least, Reached* reached) {
 // Copies those in [least, end), of which there are few, in their order.
 void TakeBetween(std::span<const float> weights, float least, float end, float* out) {
   const auto low = hn::Set(OctetTag(), least), high = hn::Set(OctetTag(), end);
-  for (size_t i = 0; i < weights.size(); i += kOctetLanes) {
-    const auto v = hn::LoadU(OctetTag(), weights.data() + i);
-    if (hn::AllFalse(OctetTag(), hn::And(hn::Ge(v, low), hn::Lt(v, high)))) continue;
-    for (const float weight : weights.subspan(i, kOctetLanes)) {
-      if (weight >= least && weight < end) *out++ = weight;
+  for (size_t i = 0; i < weights.size(); i += 8) {
+    const Octet v = LoadOctet(weights.data() + i);
+    uint32_t bits = BitsOf([&](size_t part) {
+      return hn::And(hn::Ge(v.part[part], low), hn::Lt(v.part[part], high));
+    });
+    for (; bits != 0; bits &= bits - 1)
+      *out++ = weights[i + static_cast<size_t>(std::countr_zero(bits))];
+  }
+}
+
+// In place: less the logarithm of their sum as weights, they are the logarithms of softmax weights.
+// What is infinite is known to no better: it stays, and with it all others.
+void TakeLogSoftmax(std::span<float> scores) {
+  Octet highest = Broadcast(-HUGE_VALF);
+  for (size_t i = 0; i < scores.size(); i += 8) {
+    highest = Max(highest, LoadOctet(scores.data() + i));
+  }
+  const float greatest = MaxLane(highest);
+  if (std::isinf(greatest)) return;
+  const Octet offset = Broadcast(greatest);
+  double sum = 0;
+  for (size_t first = 0; first < scores.size(); first += 128) {
+    Octet part = Broadcast(0.0f);
+    const size_t end = std::min(scores.size(), first + 128);
+    for (size_t i = first; i < end; i += 8) {
+      part = Add(part, Exp2(Sub(LoadOctet(scores.data() + i), offset)));
     }
+    sum += double{SumLanes(part)};
+  }
+  const Octet total = Broadcast(greatest + static_cast<float>(std::log2(sum)));
+  for (size_t i = 0; i < scores.size(); i += 8) {
+    StoreOctet(Sub(LoadOctet(scores.data() + i), total), scores.data() + i);
+  }
+}
+
+// Each becomes the greater of itself and its counterpart.
+void TakeGreater(std::span<float> scores, const float* others) {
+  for (size_t i = 0; i < scores.size(); i += 8) {
+    StoreOctet(Max(LoadOctet(scores.data() + i), LoadOctet(others + i)), scores.data() + i);
   }
 }
 
@@ -149,7 +183,6 @@ void TakeBetween(std::span<const float> weights, float least, float end, float* 
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <bit>
 #include <functional>
 #include <limits>
 
@@ -164,6 +197,8 @@ HWY_EXPORT(MarkAtLeastInts);
 HWY_EXPORT(Weigh);
 HWY_EXPORT(SumAtLeast);
 HWY_EXPORT(TakeBetween);
+HWY_EXPORT(TakeLogSoftmax);
+HWY_EXPORT(TakeGreater);
 
 namespace {
 
@@ -215,29 +250,66 @@ void ChooseLargest(std::span<const float> values, size_t count, TopScratch* scra
 
 namespace {
 
-// The least of the fewest largest of `weights` whose sum is `wanted`, or of all if they never come
-// to it; and what they sum up to, with those equal to it. Bisection on the bits of the threshold,
-// which for positive numbers are in the order of the numbers, until few lie between the bounds.
-TopShare FindThreshold(std::span<const float> weights, double wanted, std::vector<float>* few) {
-  constexpr size_t kFew = 64;
-  constexpr float kLeast = 1e-37f;  // no weight is less, but for zeros
-  auto low = std::bit_cast<uint32_t>(kLeast), high = std::bit_cast<uint32_t>(1.0f) + 1;
+// The bits of a threshold, which for positive numbers are in the order of the numbers: the weights
+// that reach `low` come to what is wanted, if any do; those that reach `high` do not.
+struct Bracket {
+  uint32_t low, high;
   Reached at_low, at_high;
-  HWY_DYNAMIC_DISPATCH(SumAtLeast)(weights, kLeast, &at_low);
-  while (high - low > 1 && at_low.count - at_high.count > kFew) {
-    const uint32_t middle = low + (high - low) / 2;
-    Reached reached;
+  size_t num_between() const { return at_low.count - at_high.count; }
+};
+
+// Bisection, until no more than `few` lie between. What reaches `high` at first may be missing
+// among the weights: it is in `aside`.
+void Narrow(std::span<const float> weights, Reached aside, double wanted, size_t few,
+            Bracket* bracket) {
+  while (bracket->high - bracket->low > 1 && bracket->num_between() > few) {
+    const uint32_t middle = bracket->low + (bracket->high - bracket->low) / 2;
+    Reached reached = aside;
     HWY_DYNAMIC_DISPATCH(SumAtLeast)(weights, std::bit_cast<float>(middle), &reached);
     const bool enough = reached.sum >= wanted;
-    (enough ? low : high) = middle;
-    (enough ? at_low : at_high) = reached;
+    (enough ? bracket->low : bracket->high) = middle;
+    (enough ? bracket->at_low : bracket->at_high) = reached;
   }
-  few->resize(at_low.count - at_high.count);
+}
+
+// Those between, and zeros up to a whole octet.
+void KeepBetween(std::span<const float> weights, const Bracket& bracket, std::vector<float>* out) {
+  out->assign((bracket.num_between() + 7) / 8 * 8, 0.0f);
   HWY_DYNAMIC_DISPATCH(TakeBetween)
-  (weights, std::bit_cast<float>(low), std::bit_cast<float>(high), few->data());
-  std::ranges::sort(*few, std::greater<>());
-  TopShare top{std::bit_cast<float>(low), at_high.sum};
-  for (const float weight : *few) {
+  (weights, std::bit_cast<float>(bracket.low), std::bit_cast<float>(bracket.high), out->data());
+}
+
+// The least of the fewest largest of `weights` whose sum is a share of theirs, `sum`; and what they
+// sum up to, with those equal to it.
+TopShare FindThreshold(std::span<const float> weights, double share, double sum,
+                       TopScratch* scratch) {
+  constexpr size_t kFew = 64;
+  constexpr float kLeast = 1e-37f;  // no weight is less, but for zeros
+  const double wanted = share * sum;
+  // So many that none weighs more than this come to half of what may be left out.
+  const double light = (1 - share) * sum / (2 * static_cast<double>(weights.size()));
+  Bracket bracket{std::bit_cast<uint32_t>(std::max(kLeast, static_cast<float>(light))),
+                  std::bit_cast<uint32_t>(1.0f) + 1,
+                  {},
+                  {}};
+  const auto reach_low = [&] {
+    bracket.at_low = {};
+    HWY_DYNAMIC_DISPATCH(SumAtLeast)
+    (weights, std::bit_cast<float>(bracket.low), &bracket.at_low);
+  };
+  reach_low();
+  if (bracket.at_low.sum < wanted) {  // the sums are rounded, and the share is all but one
+    bracket.low = std::bit_cast<uint32_t>(kLeast);
+    reach_low();
+  }
+  Narrow(weights, {}, wanted, std::max(kFew, weights.size() / 32), &bracket);
+  KeepBetween(weights, bracket, &scratch->some);
+  const Reached aside = bracket.at_high;
+  Narrow(scratch->some, aside, wanted, kFew, &bracket);
+  KeepBetween(scratch->some, bracket, &scratch->few);
+  std::ranges::sort(scratch->few, std::greater<>());
+  TopShare top{std::bit_cast<float>(bracket.low), bracket.at_high.sum};
+  for (const float weight : std::span(scratch->few).first(bracket.num_between())) {
     if (top.kept >= wanted && weight != top.threshold) break;
     top.threshold = weight;
     top.kept += double{weight};
@@ -246,6 +318,19 @@ TopShare FindThreshold(std::span<const float> weights, double wanted, std::vecto
 }
 
 }  // namespace
+
+void JoinAsSoftmax(std::span<float> scores, size_t num_rows) {
+  PITH_CHECK(num_rows > 0 && scores.size() % (8 * num_rows) == 0);
+  if (num_rows == 1) return;
+  const size_t stride = scores.size() / num_rows;
+  const std::span<float> joint = scores.first(stride);
+  HWY_DYNAMIC_DISPATCH(TakeLogSoftmax)(joint);
+  for (size_t row = 1; row < num_rows; ++row) {
+    const std::span<float> own = scores.subspan(row * stride, stride);
+    HWY_DYNAMIC_DISPATCH(TakeLogSoftmax)(own);
+    HWY_DYNAMIC_DISPATCH(TakeGreater)(joint, own.data());
+  }
+}
 
 TopShare ChooseShare(std::span<float> scores, double share, TopScratch* scratch,
                      ChosenBits chosen) {
@@ -259,7 +344,7 @@ TopShare ChooseShare(std::span<float> scores, double share, TopScratch* scratch,
   }
   const double sum = HWY_DYNAMIC_DISPATCH(Weigh)(scores);
   if (sum == 0) return {};
-  TopShare top = FindThreshold(scores, share * sum, &scratch->few);
+  TopShare top = FindThreshold(scores, share, sum, scratch);
   HWY_DYNAMIC_DISPATCH(MarkAtLeast)(scores, top.threshold, chosen.data());
   top.kept /= sum;
   return top;

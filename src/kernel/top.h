@@ -1,5 +1,5 @@
 // The largest of many numbers: so many of them, or as many as make up a share of their softmax.
-// Both look at a number's value and index alone.
+// Only a number's value and index count.
 #pragma once
 
 #include <cstddef>
@@ -14,13 +14,18 @@ using ChosenBits = std::span<uint8_t>;
 
 struct TopScratch {
   std::vector<int32_t> ordered;
-  std::vector<float> few;
+  std::vector<float> some, few;
 };
 
 // Sets the bits of the `count` largest values; of equal ones the lower index comes first. The
 // number of values is a multiple of 8; minus infinity is chosen last.
 void ChooseLargest(std::span<const float> values, size_t count, TopScratch* scratch,
                    ChosenBits chosen);
+
+// `scores` are `num_rows` rows of logarithms to the base 2, as many in each, a multiple of 8. Each
+// number of the first row becomes the greatest of what the rows, as a softmax of their own, say in
+// its place. An infinite number stays what it is.
+void JoinAsSoftmax(std::span<float> scores, size_t num_rows);
 
 struct TopShare {
   float threshold = 0;  // of the weights

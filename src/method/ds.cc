@@ -9,7 +9,7 @@ constexpr ParameterInfo kParameters[] = {
      .default_value = "256",
      .min = 1,
      .max = 1 << 30,
-     .meaning = "entries that each query head chooses"},
+     .meaning = "entries that are read of each KV head"},
     PartParameter(),
     DenseParameter(),
 };

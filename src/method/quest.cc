@@ -9,7 +9,7 @@ constexpr ParameterInfo kParameters[] = {
      .default_value = "1024",
      .min = 1,
      .max = 1 << 30,
-     .meaning = "entries that each query head chooses, in whole pages, three at least"},
+     .meaning = "entries that are read of each KV head, in whole pages, three at least"},
     PageParameter(),
     DenseParameter(),
 };
@@ -38,8 +38,9 @@ const MethodInfo& QuestMethod() {
       .summary =
           "The whole cache stays, and each new token reads little of it. Of every page of entries "
           "the least and the greatest number of each channel of the keys are known; they bound the "
-          "best product with the query, and the pages with the highest bounds are read. Query "
-          "heads that share a KV head read what any of them has chosen.",
+          "best product with the query, and the pages with the highest bounds are read. Of query "
+          "heads that share a KV head each counts what it expects of a page as a share of its own "
+          "attention.",
       .paper = "Quest: Query-Aware Sparsity for Efficient Long-Context LLM Inference",
       .arxiv = "2406.10774",
       .parts = kParts,

@@ -21,7 +21,7 @@ constexpr ParameterInfo kParameters[] = {
      .default_value = "25%",
      .min = 0.001,
      .max = 1,
-     .meaning = "candidates of each query head, of the entries; all with base=all"},
+     .meaning = "candidates of each KV head, of its entries; all with base=all"},
     PageParameter(),
     PartParameter(),
     DenseParameter(),
