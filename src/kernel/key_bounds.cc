@@ -125,7 +125,7 @@ F16 RoundDown(float value) { return {static_cast<uint16_t>(RoundUp(-value).bits 
 HWY_EXPORT(ScorePages);
 
 KeyBounds::KeyBounds(uint32_t dim, uint32_t page)
-    : dim_(dim), page_(page), num_groups_((dim + 3) / 4), open_(size_t{dim} * 2) {}
+    : dim_(dim), page_(page), num_groups_((dim + 3) / 4) {}
 
 void KeyBounds::Truncate(uint64_t size) {
   if (size < num_entries_) num_entries_ = size / page_ * page_;
@@ -133,6 +133,7 @@ void KeyBounds::Truncate(uint64_t size) {
 
 void KeyBounds::Append(const float* rows, uint64_t count) {
   const uint64_t end = num_entries_ + count;
+  open_.resize(size_t{dim_} * 2);
   const size_t size = ((end + page_ - 1) / page_ + 7) / 8 * block_bytes();
   if (size > blocks_.capacity()) blocks_.reserve(size + size / 8);
   if (size > blocks_.size()) blocks_.resize(size);
