@@ -1,7 +1,7 @@
 // Attention against ggml, on the same numbers, in the same thread pool,
 // alternating; medians.
 //
-//   pith_kernel_bench [decode|prefill|ragged|runs|select]
+//   pith_kernel_bench [decode|prefill|ragged|pruned|runs|select]
 //                     [--form NAME] [--threads N] [--dim N] [--context N]
 //
 // Both sides are timed as one ggml graph, ours with the two custom operations
@@ -29,6 +29,7 @@
 #include "codec/kivi.h"
 #include "codec/packed.h"
 #include "kernel/attend.h"
+#include "kernel/pruned_bench.h"
 #include "kernel/ragged_bench.h"
 #include "kernel/ref/page_builder.h"
 #include "kernel/runs_bench.h"
@@ -43,10 +44,7 @@ constexpr uint32_t kKvHeads = 8;
 struct MeasuredForm {
   const Form* form;
   bool rotated = false;
-  bool half_keys = false;  // every other channel
-  std::string name() const {
-    return std::string(form->name) + (rotated ? "+hadamard" : "") + (half_keys ? "+half" : "");
-  }
+  std::string name() const { return std::string(form->name) + (rotated ? "+hadamard" : ""); }
 };
 
 struct Setting {
@@ -169,15 +167,6 @@ class Duel {
     return form.packing->bits == 8 ? GGML_TYPE_Q8_0 : GGML_TYPE_Q4_0;
   }
 
-  const ChannelList* ChannelsOf(Side side) {
-    if (!s_.measured.half_keys || side == Side::kValues) return nullptr;
-    if (channels_.kept.empty()) {
-      channels_.dim = s_.dim;
-      for (uint32_t c = 0; c < s_.dim; c += 2) channels_.kept.push_back(static_cast<uint16_t>(c));
-    }
-    return &channels_;
-  }
-
   // A sealed form's pages hold one group of keys.
   uint32_t PageEntries(Side side) const {
     return s_.measured.form->group(side) > 0 ? s_.measured.form->group(side) : 128;
@@ -195,15 +184,12 @@ class Duel {
       for (const Side side : {Side::kKeys, Side::kValues}) {
         for (float& x : rows) x = 2 * rng.Float() - 1;
         layer->lists.push_back(std::make_unique<BuiltList>(side, s_.dim));
-        if (ChannelsOf(side) != nullptr) {  // as zeros for ggml
-          for (size_t i = 1; i < rows.size(); i += 2) rows[i] = 0;
-        }
         const uint32_t capacity = PageEntries(side);
         for (uint32_t first = 0; first < s_.entries; first += capacity) {
           const uint32_t count = std::min(capacity, s_.entries - first);
-          layer->lists.back()->AddPage(
-              *s_.measured.form, capacity, count, rows.data() + size_t{first} * s_.dim,
-              static_cast<int32_t>(first), nullptr, s_.measured.rotated, ChannelsOf(side));
+          layer->lists.back()->AddPage(*s_.measured.form, capacity, count,
+                                       rows.data() + size_t{first} * s_.dim,
+                                       static_cast<int32_t>(first), nullptr, s_.measured.rotated);
         }
         auto* to = static_cast<ggml_fp16_t*>((side == Side::kKeys ? k : v)->data);
         for (size_t e = 0; e < s_.entries; ++e) {
@@ -328,7 +314,6 @@ class Duel {
   std::unique_ptr<ggml_context, ContextDeleter> ctx_;
   std::unique_ptr<ggml_threadpool, PoolDeleter> pool_;
   std::vector<int32_t> positions_;
-  ChannelList channels_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::unique_ptr<AttendPlan> plan_;
   Buffer scratch_;
@@ -355,8 +340,7 @@ struct Filter {
 void Report(const std::string& regime, const Setting& s, uint32_t context, int repeats) {
   Duel duel(s);
   const Duel::Times t = duel.Run(repeats);
-  const double numbers =
-      (s.measured.half_keys ? 1.5 : 2.0) * s.entries * kKvHeads * s.dim;  // of keys and values
+  const double numbers = double{2} * s.entries * kKvHeads * s.dim;
   const double pairs = double(s.rows) * (s.entries - s.rows) + double(s.rows) * (s.rows + 1) / 2;
   const double flops = 4 * pairs * kQueryHeads * s.dim;
   const double best = std::min(t.flash, t.products);
@@ -371,12 +355,10 @@ void Report(const std::string& regime, const Setting& s, uint32_t context, int r
   std::fflush(stdout);
 }
 
-// f16 (with half of the keys' channels, too), ggml's two, q4_0 rotated as well, and KIVI's for
-// groups of 32 and 128.
+// f16, ggml's two, q4_0 rotated as well, and KIVI's for groups of 32 and 128.
 std::vector<MeasuredForm> MeasuredForms() {
   const Form* const q4_0 = FindForm("q4_0");
-  std::vector<MeasuredForm> forms = {
-      {FindForm("f16")}, {FindForm("f16"), false, true}, {FindForm("q8_0")}, {q4_0}, {q4_0, true}};
+  std::vector<MeasuredForm> forms = {{FindForm("f16")}, {FindForm("q8_0")}, {q4_0}, {q4_0, true}};
   for (const uint32_t bits : {8u, 4u, 2u}) {
     for (const uint32_t group : {32u, 128u}) forms.push_back({FindKivi(bits, group)});
   }
@@ -388,8 +370,8 @@ int Main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
     const auto number = [&] { return static_cast<uint32_t>(std::stoul(argv[++i])); };
-    if (arg == "decode" || arg == "prefill" || arg == "ragged" || arg == "runs" ||
-        arg == "select") {
+    if (arg == "decode" || arg == "prefill" || arg == "ragged" || arg == "pruned" ||
+        arg == "runs" || arg == "select") {
       filter.regime = arg;
     } else if (i + 1 < argc && arg == "--form") {
       filter.form = argv[++i];
@@ -400,11 +382,11 @@ int Main(int argc, char** argv) {
     } else if (i + 1 < argc && arg == "--context") {
       filter.context = number();
     } else {
-      fmt::print(
-          stderr,
-          "usage: {} [decode|prefill|ragged|runs|select] [--form NAME] [--threads N] [--dim N] "
-          "[--context N]\n",
-          argv[0]);
+      fmt::print(stderr,
+                 "usage: {} [decode|prefill|ragged|pruned|runs|select] [--form NAME] [--threads N] "
+                 "[--dim N] "
+                 "[--context N]\n",
+                 argv[0]);
       return 2;
     }
   }
@@ -434,6 +416,9 @@ int Main(int argc, char** argv) {
     for (const uint32_t context : {16384u, 32768u}) {
       if (filter.Takes("ragged", 1, dim, context)) {
         ReportRagged(kQueryHeads, kKvHeads, dim, context);
+      }
+      if (filter.Takes("pruned", 1, dim, context)) {
+        ReportPruned(kQueryHeads, kKvHeads, dim, context);
       }
       if (filter.Takes("select", 1, dim, context)) {
         ReportSelection(kQueryHeads, kKvHeads, dim, context);

@@ -21,12 +21,15 @@ struct BenchLayer {
 };
 
 // The token behind `context` entries attends to `held` entries of each head, spread evenly over
-// them, in several layers with memory of their own.
+// them, in several layers with memory of their own. Their keys have these channels, if given.
 class OneToken {
  public:
   OneToken(const AttendShape& shape, uint32_t context, const std::vector<uint32_t>& held,
-           uint32_t num_layers)
-      : shape_(shape), position_{static_cast<int32_t>(context)}, layers_(num_layers) {
+           uint32_t num_layers, const ChannelList* channels = nullptr)
+      : shape_(shape),
+        channels_(channels),
+        position_{static_cast<int32_t>(context)},
+        layers_(num_layers) {
     Rng rng(1);
     query_.resize(size_t{shape.num_query_heads} * shape.key_dim);
     for (float& x : query_) x = 4 * rng.Float() - 2;
@@ -88,7 +91,8 @@ class OneToken {
         for (float& x : rows) x = 2 * rng.Float() - 1;
         layer.lists.back()->AddPage(*FindForm(FormId::kF16), kPage, std::min(kPage, count - first),
                                     rows.data(), positions[first],
-                                    count == context ? nullptr : &positions[first]);
+                                    count == context ? nullptr : &positions[first], false,
+                                    side == Side::kKeys ? channels_ : nullptr);
       }
     }
     const size_t n = layer.lists.size();
@@ -96,6 +100,7 @@ class OneToken {
   }
 
   AttendShape shape_;
+  const ChannelList* channels_;
   std::vector<int32_t> position_;
   std::vector<BenchLayer> layers_;
   std::unique_ptr<AttendPlan> plan_;
