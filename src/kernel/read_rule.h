@@ -16,8 +16,7 @@ struct ReadRule {
   double share = 0;
   uint64_t budget = 0;
   uint32_t page = 16;        // kPages: entries of a page, a multiple of 8
-  uint32_t least_pages = 1;  // kPages: chosen whatever the budget
-  bool newest_page = false;  // kPages: the last one is read besides
+  uint32_t least_pages = 1;  // kPages: chosen whatever the budget, and the newest besides
   uint32_t label_part = 8;   // kLabels: of so many channels, one is a label
   // Of what was chosen, the fewest whose attention, as keys in four bits let it be guessed, comes
   // to this share of it (Twilight, arXiv 2502.02770); 0: all of it is read.

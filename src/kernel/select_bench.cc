@@ -251,8 +251,7 @@ void ReportSelection(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint
       query_heads, kv_heads, dim, dim, 1.0f / std::sqrt(static_cast<float>(dim)), 0};
   using Base = ReadRule::Base;
   const Row rows[] = {
-      {"quest(budget=1024)",
-       {.base = Base::kPages, .budget = 1024, .least_pages = 3, .newest_page = true}},
+      {"quest(budget=1024)", {.base = Base::kPages, .budget = 1024, .least_pages = 3}},
       {"twilight(p=0.85,base=quest)", {.base = Base::kPages, .share = 0.25, .top_p = 0.85}},
       {"twilight(p=0.85,base=all)", {.base = Base::kAll, .top_p = 0.85}}};
   for (const uint32_t run : {kHotRun, 1u}) {

@@ -86,10 +86,8 @@ class Selector {
     JoinAsSoftmax(scores, queries_.size());
     scratch_.bits.assign(stride / 8, 0);
     ChooseLargest(scores.first(stride), wanted, &scratch_.top, scratch_.bits);
-    if (rule_.newest_page) {
-      uint8_t& last = scratch_.bits[(num_pages - 1) / 8];
-      last = static_cast<uint8_t>(last | 1u << (num_pages - 1) % 8);
-    }
+    uint8_t& newest = scratch_.bits[(num_pages - 1) / 8];
+    newest = static_cast<uint8_t>(newest | 1u << (num_pages - 1) % 8);
     const size_t page_blocks = rule_.page / 8;
     ForEachByte(scratch_.bits, [&](size_t byte) {
       for (uint32_t bits = scratch_.bits[byte]; bits != 0; bits &= bits - 1) {

@@ -156,8 +156,7 @@ std::vector<float> JointWeights(const std::vector<std::vector<double>>& rows) {
 TEST(SelectEntries, Pages_ThoseOfWhichAnyQueryExpectsMostAndTheNewest) {
   for (const uint32_t page : {8u, 16u, 32u}) {
     const Case c(32, 501, 4, page);
-    const ReadRule rule{
-        .base = Base::kPages, .budget = 96, .page = page, .least_pages = 3, .newest_page = true};
+    const ReadRule rule{.base = Base::kPages, .budget = 96, .page = page, .least_pages = 3};
     const uint32_t num_pages = (c.count + page - 1) / page;
     const KeyIndex index = c.Index(rule);
     std::vector<std::vector<double>> rows;
@@ -244,6 +243,9 @@ TEST(SelectEntries, TopP_ChoosesAmongTheCandidates) {
     ReadRule rule{.base = base, .share = 0.25};
     const Entries candidates = Chosen(c.Select(rule));
     EXPECT_LT(candidates.size(), c.count);
+    if (base == Base::kPages) {
+      EXPECT_EQ(candidates.back(), c.count - 1);
+    }
     rule.top_p = 1;
     EXPECT_EQ(Chosen(c.Select(rule)), candidates);
     rule.top_p = 0.7;

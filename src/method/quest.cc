@@ -19,7 +19,6 @@ ReadRule FromParameters(Parameters p) {
           .budget = static_cast<uint64_t>(p[0].number),
           .page = PageOf(p[1]),
           .least_pages = 3,
-          .newest_page = true,
           .dense_layers = static_cast<uint32_t>(p[2].number)};
 }
 

@@ -36,7 +36,6 @@ ReadRule FromParameters(Parameters p) {
   return {.base = BaseOf(p),
           .share = p[2].number,
           .page = PageOf(p[3]),
-          .newest_page = true,
           .label_part = static_cast<uint32_t>(p[4].number),
           .top_p = p[0].number,
           .dense_layers = static_cast<uint32_t>(p[5].number)};
