@@ -420,12 +420,12 @@ int Main(int argc, char** argv) {
       if (filter.Takes("pruned", 1, dim, context)) {
         ReportPruned(kQueryHeads, kKvHeads, dim, context);
       }
-      if (filter.Takes("select", 1, dim, context)) {
-        ReportSelection(kQueryHeads, kKvHeads, dim, context);
-      }
     }
     for (const uint32_t context : {32768u, 131072u}) {
       if (filter.Takes("runs", 1, dim, context)) ReportRuns(kQueryHeads, kKvHeads, dim, context);
+      if (filter.Takes("select", 1, dim, context)) {
+        ReportSelection(kQueryHeads, kKvHeads, dim, context);
+      }
     }
   }
   return 0;
