@@ -78,9 +78,8 @@ ordered_json CellJson(const CellSummary& cell) {
     json["read"] = {{"share", *cell.read_share}, {"index_bytes", *cell.index_bytes}};
     if (cell.kept_mass) json["read"]["attention_kept"] = *cell.kept_mass;
   }
-  if (cell.computed) {
-    json["computed"] = {{"context_share", *cell.context_computed}, {"share", *cell.computed}};
-  }
+  if (cell.context_computed) json["computed"]["context_share"] = *cell.context_computed;
+  if (cell.computed) json["computed"]["share"] = *cell.computed;
   json["first_token_ms"] = cell.first_token_ms;
   json["decode_tok_s"] = cell.decode_tokens_per_second;
   json["resident_bytes"] = cell.resident_bytes;

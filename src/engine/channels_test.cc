@@ -154,9 +154,10 @@ TEST(Think, PrunesAllButTheWindowAtTheEndOfAPrompt_AndNothingThatIsGenerated) {
 TEST(Think, ShortPrompt_StaysAsItIs) {
   const auto engine = MakeEngine();
   Sequence full = Fed(*engine, Planned("full"), 32);
-  const Sequence sequence = Fed(*engine, Planned("think"), 32);
+  Sequence sequence = Fed(*engine, Planned("think"), 32);
   EXPECT_EQ(sequence.cache.Usage().sealed_keys, 0u);
   EXPECT_EQ(sequence.cache.KeyChannels(0, 0), nullptr);
+  EXPECT_EQ(Decode(*engine, sequence, 5), Decode(*engine, full, 5));
 }
 
 TEST(Think, NothingDropped_IsTheFullCacheBitForBit) {

@@ -96,6 +96,7 @@ class HotKeys::Maker : public StepObserver {
 
 Result<HotKeys> HotKeys::Make(Engine& engine, uint32_t count, std::span<const int32_t> tokens,
                               uint32_t run) {
+  PITH_CHECK(tokens.size() <= engine.options().chunk);  // keys lean once
   const CacheSpec spec = engine.cache_spec();
   HotKeys keys;
   keys.run_ = run;

@@ -20,6 +20,7 @@ namespace {
 
 using Progress = std::function<void(std::string_view)>;
 
+constexpr uint32_t kMostRepeated = 1 << 20;  // positions; as far as sequences go
 constexpr uint32_t kDefaultContexts[] = {128, 1024, 4096, 16384};
 // Attention is concentrated for so many of the decoded tokens at most; the others are the same
 // token a little further on.
@@ -141,6 +142,7 @@ class Run {
       point.compress_ms = SpreadOf(std::move(samples));
     } else if (!point.reads && !plan.admits()) {  // what they left is wanted as it is
       PITH_TRY(ours->Fill(context));
+      PITH_TRY(ours->EndPrompt());
     }
     point.cache = ours->Usage();
     point.cache_full_f16 = engine_->model().shape().CacheBytesPerTokenF16() * context;
@@ -156,9 +158,10 @@ class Run {
     const bool chooses = plan.keeps_all() && !plan.read_rule().reads_all();
     const HotLayout layout = options_.hot.value_or(chooses ? HotLayout::kRuns : HotLayout::kNone);
     if (layout == HotLayout::kNone) return std::nullopt;
-    const uint32_t run = layout == HotLayout::kRuns ? kHotRun : 1;
+    const uint32_t run = layout == HotLayout::kRuns ? std::min(kHotRun, context) : 1;
     std::ranges::fill(*tokens, tokens->front());
-    const auto seen = std::span(*tokens).first(std::min(tokens->size(), kHotTokens));
+    const size_t num_seen = std::min({tokens->size(), kHotTokens, size_t{options_.chunk}});
+    const auto seen = std::span(*tokens).first(num_seen);
     PITH_ASSIGN(HotKeys keys, HotKeys::Make(*engine_, context, seen, run));
     const HotAttention hot{run, kHotShare, keys.mean_mass(), keys.least_mass()};
     const auto entries = std::make_shared<const HotKeys>(std::move(keys));
@@ -167,7 +170,7 @@ class Run {
   }
 
   // Makes all contestants hold the entries of the text. Its last tokens are those that are decoded;
-  // gives the number of the others.
+  // gives the number of those before them.
   Result<uint32_t> RepeatText(std::span<Contestant* const> contestants, uint32_t context,
                               std::vector<int32_t>* tokens) {
     PITH_ASSIGN(const std::string text, ReadText(options_.text_path));
@@ -187,7 +190,7 @@ class Run {
     PITH_ASSIGN(TextEntries made, TextEntries::Make(*engine_, read, context));
     const auto entries = std::make_shared<const TextEntries>(std::move(made));
     for (Contestant* contestant : contestants) contestant->UseEntries(entries);
-    return static_cast<uint32_t>(read.size());
+    return static_cast<uint32_t>(std::min<size_t>(read.size(), context));
   }
 
   Result<Comparison> Prefill(std::span<Contestant* const> contestants,
@@ -232,14 +235,16 @@ Status FillDefaults(SpeedOptions* options, const ModelShape& shape) {
                       options->model_path, "Give shorter ones with --ctx and -n.");
   }
   std::sort(options->contexts.begin(), options->contexts.end());
-  // Also keeps libllama from setting aside a cache of any size that somebody types.
-  // A repeated text is never further away than it is long.
-  if (options->text_path.empty() &&
-      uint64_t{options->contexts.back()} + options->decode_tokens > shape.context) {
-    return InputError("a context of " + std::to_string(options->contexts.back()) + " and " +
-                          std::to_string(options->decode_tokens) +
-                          " decoded tokens is beyond the model's " + std::to_string(shape.context),
-                      options->model_path, "Give shorter ones with --ctx and -n.");
+  // Also keeps libllama from setting aside a cache of any size that somebody types. A repeated text
+  // is never further away than it is long, so that the model's own limit does not matter to it.
+  const bool repeated = !options->text_path.empty();
+  const uint32_t most = repeated ? kMostRepeated : shape.context;
+  if (uint64_t{options->contexts.back()} + options->decode_tokens > most) {
+    return InputError(
+        fmt::format("a context of {} and {} decoded tokens is beyond {} {}",
+                    options->contexts.back(), options->decode_tokens,
+                    repeated ? "the most that a text is repeated to," : "the model's", most),
+        options->model_path, "Give shorter ones with --ctx and -n.");
   }
   if (options->threads.empty()) {
     options->threads = {static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};

@@ -64,8 +64,7 @@ Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& 
       PITH_TRY(SealTails(plan.storage, false, nullptr, *sequence));
     }
   }
-  if (!plan.keeps_all() || !plan.storage.prunes()) return {};
-  return SealTails(plan.storage, true, nullptr, *sequence);
+  return {};
 }
 
 }  // namespace pith

@@ -142,8 +142,9 @@ void KeyBounds::Append(const float* rows, uint64_t count) {
     float* const greatest = open_.data();
     float* const least = greatest + dim_;
     for (uint32_t c = 0; c < dim_; ++c) {
-      if (first || !(rows[c] <= greatest[c])) greatest[c] = rows[c];
-      if (first || !(rows[c] >= least[c])) least[c] = rows[c];
+      const bool unknown = first || std::isnan(rows[c]);  // and no number takes its place
+      if (unknown || rows[c] > greatest[c]) greatest[c] = rows[c];
+      if (unknown || rows[c] < least[c]) least[c] = rows[c];
     }
     const uint64_t next = num_entries_ + 1;
     if (next % page_ == 0 || next == end) StorePage(num_entries_ / page_);

@@ -181,9 +181,9 @@ TEST(KeyBounds, BeyondF16_StillABound) {
   float scores[8];
   bounds.Score(queries, 1, scores, 8);
   EXPECT_EQ(scores[0], HUGE_VALF);
-  const float not_a_number[] = {0, NAN, 0, 0};
+  const float not_a_number[] = {0, NAN, 0, 0, 1, 1, 1, 1};
   KeyBounds unknown(4, 16);
-  unknown.Append(not_a_number, 1);
+  unknown.Append(not_a_number, 2);
   unknown.Score(queries, 1, scores, 8);
   EXPECT_EQ(scores[0], HUGE_VALF);
 }

@@ -146,12 +146,22 @@ void TakeBetween(std::span<const float> weights, float least, float end, float* 
   }
 }
 
+// Infinite ones, of which nothing is known, become those of no weight.
+HWY_INLINE Octet Known(Octet v) {
+  const auto infinite = hn::Set(OctetTag(), HUGE_VALF);
+  const auto none = hn::Set(OctetTag(), -HUGE_VALF);
+  PITH_UNROLL for (auto& part : v.part) {
+    part = hn::IfThenElse(hn::Eq(part, infinite), none, part);
+  }
+  return v;
+}
+
 // In place: less the logarithm of their sum as weights, they are the logarithms of softmax weights.
-// What is infinite is known to no better: it stays, and with it all others.
+// An infinite one stays what it is, and does not count in the sum.
 void TakeLogSoftmax(std::span<float> scores) {
   Octet highest = Broadcast(-HUGE_VALF);
   for (size_t i = 0; i < scores.size(); i += 8) {
-    highest = Max(highest, LoadOctet(scores.data() + i));
+    highest = Max(highest, Known(LoadOctet(scores.data() + i)));
   }
   const float greatest = MaxLane(highest);
   if (std::isinf(greatest)) return;
@@ -161,7 +171,7 @@ void TakeLogSoftmax(std::span<float> scores) {
     Octet part = Broadcast(0.0f);
     const size_t end = std::min(scores.size(), first + 128);
     for (size_t i = first; i < end; i += 8) {
-      part = Add(part, Exp2(Sub(LoadOctet(scores.data() + i), offset)));
+      part = Add(part, Exp2(Sub(Known(LoadOctet(scores.data() + i)), offset)));
     }
     sum += double{SumLanes(part)};
   }
@@ -284,7 +294,7 @@ void KeepBetween(std::span<const float> weights, const Bracket& bracket, std::ve
 TopShare FindThreshold(std::span<const float> weights, double share, double sum,
                        TopScratch* scratch) {
   constexpr size_t kFew = 64;
-  constexpr float kLeast = 1e-37f;  // no weight is less, but for zeros
+  constexpr float kLeast = 0x1p-125f;  // no weight is less, but for zeros
   const double wanted = share * sum;
   // So many that none weighs more than this come to half of what may be left out.
   const double light = (1 - share) * sum / (2 * static_cast<double>(weights.size()));

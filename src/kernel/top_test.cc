@@ -116,6 +116,42 @@ TEST(ChooseShare, Equals_AreKeptTogether) {
   EXPECT_EQ(ShareOf(scores, 0.1).indices.size(), 16u);
 }
 
+TEST(JoinAsSoftmax, EveryTarget_GreatestSoftmaxWeightOfAnyRow_InfiniteOnesAside) {
+  Rng rng(4);
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    for (const size_t rows : {2u, 3u, 5u}) {
+      constexpr size_t kColumns = 24, kPadding = 3;
+      std::vector<float> scores(rows * kColumns);
+      for (size_t i = 0; i < scores.size(); ++i) {
+        const size_t column = i % kColumns;
+        scores[i] = 30 * rng.Float() * static_cast<float>(1 + i / kColumns);
+        if (column == 7) scores[i] = HUGE_VALF;  // nothing is known of it
+        if (column >= kColumns - kPadding) scores[i] = -HUGE_VALF;
+      }
+      std::vector<double> expected(kColumns, -HUGE_VAL);
+      for (size_t row = 0; row < rows; ++row) {
+        double sum = 0;
+        for (size_t c = 0; c < kColumns; ++c) {
+          if (c != 7) sum += std::exp2(double{scores[row * kColumns + c]});
+        }
+        for (size_t c = 0; c < kColumns; ++c) {
+          expected[c] = std::max(expected[c], scores[row * kColumns + c] - std::log2(sum));
+        }
+      }
+      JoinAsSoftmax(scores, rows);
+      for (size_t c = 0; c < kColumns; ++c) {
+        if (std::isinf(expected[c])) {
+          EXPECT_EQ(scores[c], expected[c]);
+        } else {
+          EXPECT_NEAR(scores[c], expected[c], 1e-4);
+        }
+      }
+    }
+  }
+  hwy::SetSupportedTargetsForTest(0);
+}
+
 TEST(ChooseShare, NothingToChooseFrom_ChoosesNothing) {
   const std::vector<float> scores(8, -HUGE_VALF);
   for (const double share : {0.5, 1.0}) EXPECT_TRUE(ShareOf(scores, share).indices.empty());
