@@ -86,30 +86,41 @@ void MarkAtLeast(std::span<const float> values, float least, uint8_t* chosen) {
   }
 }
 
-// In place; returns the sum, of which f32 sees no more than a few numbers at a time.
-double Weigh(std::span<float> scores) {
+// The greatest of what look(i) makes of the octets at i.
+template <class Look>
+HWY_INLINE float Greatest(size_t size, const Look& look) {
   Octet highest = Broadcast(-HUGE_VALF);
-  for (size_t i = 0; i < scores.size(); i += 8) {
-    highest = Max(highest, LoadOctet(scores.data() + i));
+  for (size_t i = 0; i < size; i += 8) highest = Max(highest, look(i));
+  return MaxLane(highest);
+}
+
+// The sum of the octets weigh(i), of which f32 sees no more than a few numbers at a time.
+template <class Weigh>
+HWY_INLINE double SumOfWeights(size_t size, const Weigh& weigh) {
+  double sum = 0;
+  for (size_t first = 0; first < size; first += 128) {
+    Octet part = Broadcast(0.0f);
+    const size_t end = std::min(size, first + 128);
+    for (size_t i = first; i < end; i += 8) part = Add(part, weigh(i));
+    sum += double{SumLanes(part)};
   }
-  const float greatest = MaxLane(highest);
+  return sum;
+}
+
+// In place; returns the sum.
+double Weigh(std::span<float> scores) {
+  const auto look = [&](size_t i) { return LoadOctet(scores.data() + i); };
+  const float greatest = Greatest(scores.size(), look);
   if (greatest == -HUGE_VALF) {
     std::ranges::fill(scores, 0.0f);
     return 0;
   }
   const Octet offset = Broadcast(greatest);
-  double sum = 0;
-  for (size_t first = 0; first < scores.size(); first += 128) {
-    Octet part = Broadcast(0.0f);
-    const size_t end = std::min(scores.size(), first + 128);
-    for (size_t i = first; i < end; i += 8) {
-      const Octet weight = Exp2(Sub(LoadOctet(scores.data() + i), offset));
-      StoreOctet(weight, scores.data() + i);
-      part = Add(part, weight);
-    }
-    sum += double{SumLanes(part)};
-  }
-  return sum;
+  return SumOfWeights(scores.size(), [&](size_t i) {
+    const Octet weight = Exp2(Sub(look(i), offset));
+    StoreOctet(weight, scores.data() + i);
+    return weight;
+  });
 }
 
 void SumAtLeast(std::span<const float> weights, float least, Reached* reached) {
@@ -159,22 +170,12 @@ HWY_INLINE Octet Known(Octet v) {
 // In place: less the logarithm of their sum as weights, they are the logarithms of softmax weights.
 // An infinite one stays what it is, and does not count in the sum.
 void TakeLogSoftmax(std::span<float> scores) {
-  Octet highest = Broadcast(-HUGE_VALF);
-  for (size_t i = 0; i < scores.size(); i += 8) {
-    highest = Max(highest, Known(LoadOctet(scores.data() + i)));
-  }
-  const float greatest = MaxLane(highest);
-  if (std::isinf(greatest)) return;
+  const auto look = [&](size_t i) { return Known(LoadOctet(scores.data() + i)); };
+  const float greatest = Greatest(scores.size(), look);
+  if (greatest == -HUGE_VALF) return;
   const Octet offset = Broadcast(greatest);
-  double sum = 0;
-  for (size_t first = 0; first < scores.size(); first += 128) {
-    Octet part = Broadcast(0.0f);
-    const size_t end = std::min(scores.size(), first + 128);
-    for (size_t i = first; i < end; i += 8) {
-      part = Add(part, Exp2(Sub(Known(LoadOctet(scores.data() + i)), offset)));
-    }
-    sum += double{SumLanes(part)};
-  }
+  const double sum =
+      SumOfWeights(scores.size(), [&](size_t i) { return Exp2(Sub(look(i), offset)); });
   const Octet total = Broadcast(greatest + static_cast<float>(std::log2(sum)));
   for (size_t i = 0; i < scores.size(); i += 8) {
     StoreOctet(Sub(LoadOctet(scores.data() + i), total), scores.data() + i);
