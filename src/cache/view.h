@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "codec/codec.h"
 #include "codec/hadamard.h"
+#include "codec/norms.h"
 
 namespace pith {
 
@@ -48,6 +49,8 @@ struct PageView {
   const int32_t* positions = nullptr;  // [count], ascending; else null
   bool rotated = false;                // entries were rotated before they were stored (hadamard.h)
   const ChannelList* channels = nullptr;  // that are stored, shape.dim of them; nullptr: all
+  // What is stored are directions: [count] numbers that entries are multiplied with; else null.
+  const F16* norms = nullptr;
 
   uint32_t dim() const { return channels != nullptr ? channels->dim : shape.dim; }  // of an entry
   int32_t Position(uint32_t entry) const {
@@ -64,12 +67,14 @@ struct HeadView {
 };
 
 // Decodes entries [first, first + count) of a page to f32 rows [count][dim], turned back if they
-// were rotated, with all channels. Thread-safe.
+// were rotated, with all channels, in their own length. Thread-safe.
 inline void LoadRows(const PageView& page, Side side, uint32_t first, uint32_t count, float* rows) {
   page.form->load(side, page.data, page.shape, first, count, rows, page.dim());
   if (page.rotated) RotateRows({rows, size_t{count} * page.dim()}, page.dim());
-  if (page.channels == nullptr) return;
-  for (uint32_t i = 0; i < count; ++i) page.channels->Widen(rows + size_t{i} * page.dim());
+  for (uint32_t i = 0; page.channels != nullptr && i < count; ++i) {
+    page.channels->Widen(rows + size_t{i} * page.dim());
+  }
+  if (page.norms != nullptr) MultiplyRows({page.norms + first, count}, page.dim(), rows);
 }
 
 // Decodes entries [first, first + count) of a head to f32 rows [count][dim]. Thread-safe.

@@ -35,6 +35,7 @@ struct ThreadLayout {
     maxima = Take(kTileLines);
     factors = Take(kTileLines);
     biases = Take(kTileLines);
+    norms = Take(kTileEntries + kBlockEntries);
     ranges = Take(size_t{kTileLines} * 2);
     keys = Take(size_t{kTileEntries} * key_dim);
     values = Take(kTileEntries * RoundUp(value_dim, kValueColumns));
@@ -49,6 +50,7 @@ struct ThreadLayout {
   size_t maxima;         // [line]
   size_t factors;        // [line] what the tile's new maximum multiplies earlier results with
   size_t biases;         // [line] what channels that are not stored add to a score
+  size_t norms;          // [kTileEntries] by slot: what keys, then values are multiplied with
   size_t ranges;         // [line][2] uint32: the visible slots of the tile, half open
   size_t keys;           // [kTileEntries / 8][key_dim][8]
   size_t values;         // [columns][kTileEntries][kValueColumns]

@@ -85,6 +85,22 @@ TEST_P(AttendRunsTargets, PrunedSealedKeysAndTail_MatchReference) {
   }
 }
 
+TEST_P(AttendRunsTargets, DirectionsAndTail_MatchReference) {
+  for (const Form* form : AllForms()) {
+    for (const uint32_t dim : {64u, 128u}) {
+      HeadSpec spec;
+      spec.entries = 700;
+      spec.key_form = spec.value_form = form;
+      spec.key_directions = 500;
+      spec.value_directions = 530;
+      Case c = OneHead(dim, 4, dim, 2, spec);
+      Rng rng(dim);
+      c.AddRuns(rng);
+      ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0) << form->name;
+    }
+  }
+}
+
 TEST_P(AttendRunsTargets, EverythingSelected_SameBitsAsWithoutRuns) {
   for (uint64_t seed = 300; seed < 340; ++seed) {
     Case c = AnyCase(seed);

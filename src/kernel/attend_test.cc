@@ -93,6 +93,24 @@ TEST_P(AttendTargets, PrunedSealedKeysAndTail_MatchReference) {
   }
 }
 
+// Directions with norms in front of entries as they are, whose border lies elsewhere in keys than
+// in values.
+TEST_P(AttendTargets, DirectionsAndTail_MatchReference) {
+  for (const Form* form : AllForms()) {
+    for (const uint32_t rows : {1u, 3u, 40u}) {
+      for (const uint32_t dim : {64u, 128u}) {
+        HeadSpec spec;
+        spec.entries = 300;
+        spec.key_form = spec.value_form = form;
+        spec.key_directions = 200 + rows;
+        spec.value_directions = 231;
+        const Case c = OneHead(rows + dim, 4, dim, rows, spec);
+        ASSERT_LE(WorstError(c, Attend(c, 1)), 1.0) << form->name << ", rows " << rows;
+      }
+    }
+  }
+}
+
 TEST_P(AttendTargets, EveryClassAndEdge_MatchesReference) {
   for (const uint32_t key_class : kPageClasses) {
     for (const uint32_t value_class : kPageClasses) {

@@ -135,7 +135,9 @@ class GatherItem : ItemLines {
     return a.key_page->form == b.key_page->form && a.value_page->form == b.value_page->form &&
            a.key_page->rotated == b.key_page->rotated &&
            a.key_page->channels == b.key_page->channels &&
-           a.value_page->rotated == b.value_page->rotated;
+           a.value_page->rotated == b.value_page->rotated &&
+           (a.key_page->norms == nullptr) == (b.key_page->norms == nullptr) &&
+           (a.value_page->norms == nullptr) == (b.value_page->norms == nullptr);
   }
 
   // The next selected entries that any line may see.
@@ -259,13 +261,35 @@ class GatherItem : ItemLines {
     for (uint32_t l = 0; has_biases_ && l < item_.num_lines; ++l) {
       AddBias(l, 0, (tile.num_entries + 7) / 8, Scores(l));
     }
+    if (tile.front().key_page->norms != nullptr) {
+      MultiplyLines(tile, [](const Tile& part, float* to) {
+        CopyNorms(*part.key_page, part.key_first, part.count, to);
+      });
+    }
     HideUnseen(tile);
     for (uint32_t l = 0; l < item_.num_lines; ++l) {
       factors_[l] = WeighLine({0, tile.num_entries}, 0, (tile.num_entries + 7) / 8, Scores(l),
                               &maxima_[l], sums_ + size_t{l} * 8);
     }
     TurnOutputs(tile.front().value_page->rotated);
+    if (tile.front().value_page->norms != nullptr) {
+      MultiplyLines(tile, [](const Tile& part, float* to) {
+        CopyNorms(*part.value_page, part.value_first, part.count, to);
+      });
+    }
     AddTile(tile, more_values ? next.rows : tile.rows);
+  }
+
+  // Scores by the norms of keys, or weights by those of values: copy(part, to) gives those of a
+  // piece.
+  template <class Copy>
+  void MultiplyLines(const GatheredTile& tile, const Copy& copy) {
+    for (uint32_t p = 0; p < tile.num_pieces; ++p) {
+      copy(tile.pieces[p].tile, norms_ + tile.pieces[p].first_entry);
+    }
+    for (uint32_t l = 0; l < item_.num_lines; ++l) {
+      MultiplyNorms(0, (tile.num_entries + 7) / 8, Scores(l));
+    }
   }
 
   // [line][kTileEntries], in the room that is for kTileLines of them: of the tile's entries, and of

@@ -125,7 +125,21 @@ class RangeItem : ItemLines {
       if (Direct()) CopyQuery(line, query);
     });
     ScoreForm(tile, slots);
-    if (has_biases_) AddBiases();
+    if (has_biases_) {
+      ForEachLine([this](uint32_t line, uint32_t block, uint32_t block_end) {
+        AddBias(line, block, block_end, Scores(line));
+      });
+    }
+    if (tile.key_page->norms != nullptr) MultiplyLines(*tile.key_page, tile.key_first, tile);
+  }
+
+  // Scores by the norms of keys, or weights by those of values, from `first` on in their page.
+  void MultiplyLines(const PageView& page, uint32_t first, const Tile& tile) {
+    std::fill_n(norms_, tile.lead, 0.0f);
+    CopyNorms(page, first, tile.count, norms_ + tile.lead);
+    ForEachLine([this](uint32_t line, uint32_t block, uint32_t block_end) {
+      MultiplyNorms(block, block_end, Scores(line));
+    });
   }
 
   void ScoreForm(const Tile& tile, SlotRange slots) {
@@ -145,6 +159,7 @@ class RangeItem : ItemLines {
 
   void AddTile(const Tile& tile, SlotRange slots) {
     TurnOutputs(tile.value_page->rotated);
+    if (tile.value_page->norms != nullptr) MultiplyLines(*tile.value_page, tile.value_first, tile);
     if (tile.value_page->form->packing != nullptr) return AddPackedValues(tile, slots);
     switch (tile.value_page->form->id) {
       case FormId::kF32:
@@ -203,26 +218,24 @@ class RangeItem : ItemLines {
     }
   }
 
-  void AddBiases() {
+  // Calls visit(line, block, block_end) with the blocks that the line's sub-tile sees.
+  template <class Visit>
+  void ForEachLine(const Visit& visit) const {
     for (uint32_t sub = 0; sub < num_subs_; ++sub) {
       const SlotRange range = sub_ranges_[sub];
       if (range.empty()) continue;
       for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
-        AddBias(l, range.begin / 8, (range.end + 7) / 8, Scores(l));
+        visit(l, range.begin / 8, (range.end + 7) / 8);
       }
     }
   }
 
   void Weigh() {
-    for (uint32_t sub = 0; sub < num_subs_; ++sub) {
-      const SlotRange range = sub_ranges_[sub];
-      if (range.empty()) continue;
-      for (uint32_t l = SubBegin(sub); l < SubBegin(sub + 1); ++l) {
-        factors_[l] =
-            WeighLine(ranges_[l], range.begin / 8, (range.end + 7) / 8,
-                      scores_ + size_t{l} * kTileEntries, &maxima_[l], sums_ + size_t{l} * 8);
-      }
-    }
+    ForEachLine([this](uint32_t line, uint32_t block, uint32_t block_end) {
+      factors_[line] =
+          WeighLine(ranges_[line], block, block_end, scores_ + size_t{line} * kTileEntries,
+                    &maxima_[line], sums_ + size_t{line} * 8);
+    });
   }
 
   template <class T>

@@ -42,6 +42,7 @@ class ItemLines {
         maxima_(area + layout_.maxima),
         factors_(area + layout_.factors),
         biases_(area + layout_.biases),
+        norms_(area + layout_.norms),
         keys_(area + layout_.keys),
         values_(area + layout_.values),
         num_subs_((item.num_lines + kSubLines - 1) / kSubLines) {}
@@ -102,6 +103,22 @@ class ItemLines {
     const Octet bias = Broadcast(biases_[line]);
     for (uint32_t b = block; b < block_end; ++b) {
       StoreOctet(Add(LoadOctet(scores + b * 8), bias), scores + b * 8);
+    }
+  }
+
+  // The norms of a page's entries from `first` on; zeros follow up to a whole octet.
+  static void CopyNorms(const PageView& page, uint32_t first, uint32_t count, float* to) {
+    const F16* const norms = page.norms + first;
+    const uint32_t whole = count / 8 * 8;
+    for (uint32_t i = 0; i < whole; i += 8) StoreOctet(LoadOctet(norms + i), to + i);
+    if (whole < count) StoreOctet(LoadOctetN(norms + whole, count - whole), to + whole);
+  }
+
+  // Keys and values that are stored as directions: their norms become factors of a line's scores,
+  // and of its weights after these have been summed.
+  void MultiplyNorms(uint32_t block, uint32_t block_end, float* numbers) const {
+    for (uint32_t b = block; b < block_end; ++b) {
+      StoreOctet(Mul(LoadOctet(numbers + b * 8), LoadOctet(norms_ + b * 8)), numbers + b * 8);
     }
   }
 
@@ -168,6 +185,7 @@ class ItemLines {
   float* const maxima_;
   float* const factors_;
   float* const biases_;
+  float* const norms_;
   float* const keys_;
   float* const values_;
   const uint32_t num_subs_;

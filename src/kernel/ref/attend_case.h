@@ -59,6 +59,9 @@ struct HeadSpec {
   bool any_rotated = false;               // instead: any page may be
   // So many entries at the front have some channels of their keys only, the same ones.
   uint32_t pruned_keys = 0;
+  // So many keys, and values, at the front are stored as directions; or any page may be.
+  uint32_t key_directions = 0, value_directions = 0;
+  bool any_directions = false;
 };
 
 // At least one channel of `dim`, as many as `form` can hold, with means of the others or without.
@@ -203,6 +206,8 @@ class Case {
       channels_.push_back(std::make_unique<ChannelList>(AnyChannels(rng, *pruned_form, dim)));
       channels = channels_.back().get();
     }
+    const uint32_t num_directions =
+        side == Side::kKeys ? spec.key_directions : spec.value_directions;
     for (uint32_t first = 0; first < spec.entries;) {
       const uint32_t num_rotated = side == Side::kKeys ? spec.rotated_keys : spec.rotated_values;
       const Form* border_form = first < num_rotated ? spec.form_of_rotated : FindForm(FormId::kF16);
@@ -219,7 +224,11 @@ class Case {
           fixed_class > 0 || rng.Below(3) > 0 ? capacity : 1 + rng.Below(capacity);
       const bool rotated =
           !pruned && (first < num_rotated || (spec.any_rotated && rng.Below(2) == 0));
-      const uint32_t end = pruned ? num_pruned : first < num_rotated ? num_rotated : spec.entries;
+      const bool directions = first < num_directions || (spec.any_directions && rng.Below(2) == 0);
+      const uint32_t end = pruned                   ? num_pruned
+                           : first < num_rotated    ? num_rotated
+                           : first < num_directions ? num_directions
+                                                    : spec.entries;
       const uint32_t count = std::min(full, end - first);
       std::vector<float> rows(size_t{count} * dim);
       for (float& x : rows) x = rng.Normal();
@@ -227,7 +236,8 @@ class Case {
       const bool has_gap = span != static_cast<int32_t>(count) - 1;
       const bool write_out = spec.explicit_positions && (has_gap || rng.Below(4) == 0);
       list->AddPage(form, capacity, count, rows.data(), positions[first],
-                    write_out ? &positions[first] : nullptr, rotated, pruned ? channels : nullptr);
+                    write_out ? &positions[first] : nullptr, rotated, pruned ? channels : nullptr,
+                    directions);
       first += count;
     }
     return list->pages();
@@ -361,6 +371,7 @@ inline Case AnyCase(uint64_t seed) {
       spec.entries = ragged ? AnyCount(rng) : entries;
       spec.explicit_positions = rng.Below(3) == 0;
       spec.any_rotated = rng.Below(4) == 0;
+      spec.any_directions = rng.Below(4) == 0;
       if (rng.Below(3) == 0) spec.pruned_keys = rng.Below(spec.entries + 1);
       if (rng.Below(2) == 0) spec.key_class = spec.value_class = 128;
       if (rng.Below(2) == 0) {

@@ -16,6 +16,8 @@ namespace {
 struct Coded {
   double scale = 0, minimum = 0;
   double steps = 0;  // the magnitude of the code
+
+  Coded Times(double norm) const { return {scale * norm, minimum * norm, steps}; }
 };
 
 Coded CodedGroup(const Packing& packing, double lowest, double highest) {
@@ -123,21 +125,27 @@ SideEntries LoadStored(Side which, const PageView& page) {
   return stored;
 }
 
-// Channels that a page does not store are plain numbers, the same for all of its entries.
+double NormOf(const PageView& page, uint32_t entry) {
+  return page.norms == nullptr ? 1 : F32FromF16(page.norms[entry]);
+}
+
+// Channels that a page does not store are plain numbers, the same for all of its entries. Norms
+// multiply everything.
 void AddPage(const SideEntries& stored, const PageView& page, SideEntries* side) {
   side->pages.push_back(
       {side->rows.size() / side->dim, page.count, page.form->packing, page.rotated, page.channels});
   size_t next = 0;
   for (uint32_t e = 0; e < page.count; ++e) {
+    const double norm = NormOf(page, e);
     for (uint32_t c = 0; c < side->dim; ++c) {
       if (side->pages.back().Stores(c)) {
         side->rows.push_back(stored.rows[next]);
-        side->coding.push_back(stored.coding[next++]);
+        side->coding.push_back(stored.coding[next++].Times(norm));
         continue;
       }
       const float mean = page.channels->means.empty() ? 0 : page.channels->means[c];
       side->rows.push_back(mean);
-      side->coding.push_back({.minimum = mean});
+      side->coding.push_back(Coded{.minimum = mean}.Times(norm));
     }
   }
 }
@@ -150,8 +158,10 @@ SideEntries LoadSide(Side which, std::span<const PageView> pages, uint32_t dim) 
     AddPage(LoadStored(which, page), page, &side);
     for (size_t e = first; e < first + page.count; ++e) {
       const float* row = side.rows.data() + e * dim;
-      const std::vector<double> numbers =
+      std::vector<double> numbers =
           page.rotated ? Rotated(row, dim) : std::vector<double>(row, row + dim);
+      const double norm = NormOf(page, static_cast<uint32_t>(e - first));
+      for (double& x : numbers) x *= norm;
       side.numbers.insert(side.numbers.end(), numbers.begin(), numbers.end());
     }
   }
@@ -205,7 +215,7 @@ constexpr double kIntRounding = 1.01 / 65534;
 double RelativeBound(double score_error, double n, double t) {
   const double u = std::ldexp(1.0, -24);
   const double weight = std::numbers::ln2 * (2 * score_error + 2 * 126 * u) + (6 * t + 4) * u;
-  return 1.01 * (2 * weight + 2 * (n + t + 10) * u);
+  return 1.01 * (2 * weight + 2 * (n + t + 11) * u);
 }
 
 double Length(const double* numbers, size_t count) {
@@ -341,7 +351,7 @@ void AttendLine(const AttendShape& shape, const Entries& entries, int64_t positi
     maximum = std::max(maximum, scores[e]);
     score_error =
         std::max(score_error, std::numbers::log2e *
-                                  ((shape.key_dim + 5) * u * (scale * errors.magnitude[e] + bias) +
+                                  ((shape.key_dim + 6) * u * (scale * errors.magnitude[e] + bias) +
                                    scale * errors.rounding[e]));
   }
   if (num_seen == 0) return;
