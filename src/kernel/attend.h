@@ -10,7 +10,8 @@
 // bit-identical for any thread count.
 //
 // A head may have one *extra* entry besides its pages, which stands for several (RazorAttention,
-// arXiv 2407.15891). It is a partial result of its own, so that its head always takes phase 2.
+// arXiv 2407.15891). It is a partial result of its own, so that its head always takes phase 2. So
+// is what entries were folded into (LESS, arXiv 2402.09398; features.h).
 //
 // A sequence may be read in part: of each KV head, the entries of *runs* alone. What is not
 // selected has no weight, and nothing of it but keys in the same block of eight is read where the
@@ -27,6 +28,7 @@
 #include <vector>
 
 #include "cache/view.h"
+#include "kernel/features.h"
 
 namespace pith {
 
@@ -61,6 +63,7 @@ struct AttendSequence {
   std::span<const int32_t> positions;   // [num_rows]
   std::span<const HeadView> heads;      // [num_kv_heads], entries of this step included
   std::span<const AttendExtra> extras;  // [num_kv_heads], or empty: no head has one
+  std::span<const AttendFold> folds;    // [num_kv_heads], or empty: nothing was folded
   // [num_kv_heads] ascending and disjoint runs, for all rows alike; or empty: all entries are read.
   // A head without runs is not read.
   std::span<const std::span<const EntryRun>> runs;
@@ -96,8 +99,8 @@ class AttendPlan {
     std::span<const EntryRun> runs;
     size_t partial;  // the item's first partial row, or kNoPartial: the item writes to out itself
   };
-  // Lines whose entries were split over items or that have an extra entry: line i's parts are the
-  // partial rows first_partial + split * num_lines + i.
+  // Lines whose entries were split over items or that have an extra or folded entry: line i's parts
+  // are the partial rows first_partial + split * num_lines + i.
   struct Merge {
     uint32_t sequence, kv_head;
     uint32_t first_line, num_lines;

@@ -27,6 +27,12 @@ const AttendExtra* ExtraOf(const AttendSequence& sequence, uint32_t kv_head) {
   return &sequence.extras[kv_head];
 }
 
+// nullptr if nothing of the head was folded.
+const AttendFold* FoldOf(const AttendSequence& sequence, uint32_t kv_head) {
+  if (sequence.folds.empty() || sequence.folds[kv_head].state == nullptr) return nullptr;
+  return &sequence.folds[kv_head];
+}
+
 uint64_t DivUp(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
 
 // How many of a head's entries are selected. Checks the runs.
@@ -126,6 +132,7 @@ void AttendPlan::CutAll(std::span<const AttendSequence> sequences) {
     const AttendSequence& sequence = sequences[s];
     PITH_CHECK(sequence.heads.size() == shape_.num_kv_heads);
     PITH_CHECK(sequence.extras.empty() || sequence.extras.size() == shape_.num_kv_heads);
+    PITH_CHECK(sequence.folds.empty() || sequence.folds.size() == shape_.num_kv_heads);
     PITH_CHECK(sequence.runs.empty() || sequence.runs.size() == shape_.num_kv_heads);
     PITH_CHECK(NumLines(shape_, sequence) <= std::numeric_limits<uint32_t>::max());
     for (uint32_t h = 0; h < shape_.num_kv_heads; ++h) selected_[h] = NumSelected(sequence, h);
@@ -173,7 +180,8 @@ void AttendPlan::AddHead(const AttendSequence& sequence, const Cut& cut, uint32_
   const std::span<const EntryRun> runs = all ? std::span<const EntryRun>() : sequence.runs[kv_head];
   const auto splits =
       static_cast<uint32_t>(std::max<uint64_t>(1, DivUp(entries, cut.split_entries)));
-  const bool merged = splits > 1 || ExtraOf(sequence, kv_head) != nullptr;
+  const bool merged =
+      splits > 1 || ExtraOf(sequence, kv_head) != nullptr || FoldOf(sequence, kv_head) != nullptr;
   // The last lines see most entries: they come first, so that no thread ends with the longest item.
   for (uint32_t tile = cut.num_tiles(); tile-- > 0;) {
     const uint32_t first_line = tile * cut.tile_lines;
@@ -203,17 +211,22 @@ float ExtraScore(const AttendShape& shape, const AttendExtra& extra, const float
   return scale * dot + std::log2(static_cast<float>(extra.count));
 }
 
+// An entry beside the pages.
+struct Beside {
+  float score = std::numeric_limits<float>::lowest();  // log2-scaled; the lowest: there is none
+  const float* value = nullptr;                        // [value_dim]
+};
+
 // out = sum of parts weighted by 2^(maximum - overall maximum), over the weighted sum of sums. An
-// extra entry is one more part.
+// entry beside the pages is one more part.
 void MergeLine(const AttendPlan& plan, const AttendPlan::Merge& merge, uint32_t line,
-               std::byte* scratch, const AttendExtra* extra, const float* q, float* out) {
+               std::byte* scratch, std::span<const Beside> besides, float* out) {
   const uint32_t dim = plan.shape().value_dim;
   const auto part = [&](uint32_t split) {
     return plan.Partial(scratch, merge.first_partial + size_t{split} * merge.num_lines + line);
   };
-  const float lowest = -std::numeric_limits<float>::max();
-  const float extra_score = extra != nullptr ? ExtraScore(plan.shape(), *extra, q) : lowest;
-  float maximum = extra_score;
+  float maximum = Beside().score;
+  for (const Beside& beside : besides) maximum = std::max(maximum, beside.score);
   for (uint32_t s = 0; s < merge.num_splits; ++s) maximum = std::max(maximum, part(s)[dim]);
   std::fill_n(out, dim, 0.0f);
   float sum = 0.0f;
@@ -223,10 +236,11 @@ void MergeLine(const AttendPlan& plan, const AttendPlan::Merge& merge, uint32_t 
     sum += weight * row[dim + 1];
     for (uint32_t c = 0; c < dim; ++c) out[c] += weight * row[c];
   }
-  if (extra != nullptr) {
-    const float weight = std::exp2(extra_score - maximum);
+  for (const Beside& beside : besides) {
+    if (beside.score == Beside().score) continue;
+    const float weight = std::exp2(beside.score - maximum);
     sum += weight;
-    for (uint32_t c = 0; c < dim; ++c) out[c] += weight * extra->value[c];
+    for (uint32_t c = 0; c < dim; ++c) out[c] += weight * beside.value[c];
   }
   if (sum == 0.0f) return;
   for (uint32_t c = 0; c < dim; ++c) out[c] /= sum;
@@ -242,6 +256,7 @@ void AttendMerge(const AttendCall& call, int thread, int num_threads) {
   for (const AttendPlan::Merge& merge : plan.merges()) {
     const AttendSequence& sequence = call.sequences[merge.sequence];
     const AttendExtra* extra = ExtraOf(sequence, merge.kv_head);
+    const AttendFold* fold = FoldOf(sequence, merge.kv_head);
     for (uint32_t i = 0; i < merge.num_lines; ++i, ++counter) {
       if (counter % static_cast<uint64_t>(num_threads) != static_cast<uint64_t>(thread)) continue;
       const uint32_t line = merge.first_line + i;
@@ -249,7 +264,14 @@ void AttendMerge(const AttendCall& call, int thread, int num_threads) {
       const size_t row = size_t{sequence.first_row} + line / group;
       const float* q = call.q + row * call.q_row_stride + size_t{head} * shape.key_dim;
       float* out = call.out + row * call.out_row_stride + size_t{head} * shape.value_dim;
-      MergeLine(plan, merge, i, call.scratch, extra, q, out);
+      Beside besides[2];
+      if (extra != nullptr) besides[0] = {ExtraScore(shape, *extra, q), extra->value};
+      float folded[kMaxDim];
+      if (fold != nullptr) {
+        const FeatureNetwork& network = fold->networks[line % group];
+        besides[1] = {FoldedEntry(*fold, network, q, shape.value_dim, folded), folded};
+      }
+      MergeLine(plan, merge, i, call.scratch, besides, out);
     }
   }
 }

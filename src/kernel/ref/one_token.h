@@ -52,6 +52,14 @@ class OneToken {
     for (BenchLayer& layer : layers_) layer.sequence.runs = runs;
   }
 
+  // From now on every layer has entries that were folded, [layer][num_kv_heads]; they stay the
+  // caller's.
+  void Fold(std::span<const std::span<const AttendFold>> folds) {
+    for (size_t i = 0; i < layers_.size(); ++i) layers_[i].sequence.folds = folds[i];
+    plan_ = std::make_unique<AttendPlan>(shape_, std::span(&layers_[0].sequence, 1), 1);
+    scratch_.resize(plan_->scratch_bytes() + 64);
+  }
+
   // Milliseconds per layer, of the processor's time: one thread needs no more, and other programs
   // that run at the same time count less.
   double Time() {
