@@ -19,7 +19,7 @@ void Require(bool holds) {
 }
 
 // One layer and head: plain with side blocks, sealed in groups behind sinks, sealed one by one
-// and rotated.
+// and rotated; or two layers that share directions.
 pith::CacheSpec SpecOf(uint8_t choice) {
   const pith::Form* plain = pith::FindForm("f16");
   const pith::Form* kivi = pith::FindKivi(4, 32);
@@ -27,7 +27,7 @@ pith::CacheSpec SpecOf(uint8_t choice) {
                        .num_kv_heads = 1,
                        .keys = {.form = plain, .dim = 4},
                        .values = {.form = plain, .dim = 2}};
-  switch (choice % 3) {
+  switch (choice % 4) {
     case 0:
       spec.side_blocks = {
           {.name = "unit", .side = pith::Side::kKeys, .bytes = 2},
@@ -36,6 +36,11 @@ pith::CacheSpec SpecOf(uint8_t choice) {
     case 1:
       spec.keys.sealed = spec.values.sealed = kivi;
       spec.num_sinks = 2;
+      break;
+    case 3:
+      spec.num_layers = 2;
+      spec.merged_with = {0, 0};
+      spec.keys.sealed = kivi;
       break;
     default:
       spec.keys.sealed = pith::FindForm("bf16");

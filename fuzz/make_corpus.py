@@ -51,15 +51,19 @@ SEEDS = {
 # The lists of cache_fuzz.cc: f16 keys of 4 numbers, f16 values of 2. Each seed begins with the choice of a spec.
 CONTIGUOUS, EXPLICIT = 0, 1
 KEYS, VALUES = b"\0\x3c" * 4, b"\0\x3c" * 2
+NORMS_OF_2 = b"\0\x3c" * 2
 GROUP_OF_2 = b"\0\x3c" * 8 + b"\x21" * 4  # scales, minima, codes of 4 bits
 CACHE_SEEDS = {
     "empty": b"\0" + struct.pack("<QQ", 0, 0),
     "plain": b"\0" + struct.pack("<QII", 1, CONTIGUOUS, 7) + KEYS + b"su" + struct.pack("<Q", 1) + VALUES + b"b",
     "explicit": b"\0" + struct.pack("<QIII", 2, EXPLICIT, 3, 5) + KEYS * 2 + b"sutt" + struct.pack("<Q", 2) +
                 VALUES * 2 + b"b",
-    "groups": b"\1" + struct.pack("<QIIII", 3, 1, 2, CONTIGUOUS, 0) + GROUP_OF_2 + KEYS + struct.pack("<QQ", 3, 0) +
-              VALUES * 3,
+    "groups": b"\1" + struct.pack("<QQIIII", 5, 2, 1, 2, CONTIGUOUS, 0) + KEYS * 2 + GROUP_OF_2 + KEYS +
+              struct.pack("<QQI", 5, 0, 0) + VALUES * 5,
     "one_by_one": b"\2" + struct.pack("<QQII", 2, 1, CONTIGUOUS, 0) + KEYS * 2 + struct.pack("<Q", 2) + VALUES * 2,
+    "merged": b"\3" + struct.pack("<QQIIff6I", 4, 1, 1, 2, 0.25, 0.5, CONTIGUOUS, 0, CONTIGUOUS, 1, CONTIGUOUS, 3) +
+              KEYS + GROUP_OF_2 + NORMS_OF_2 + KEYS + NORMS_OF_2 + KEYS * 2 +
+              struct.pack("<QQIIff", 4, 1, 1, 2, 0.25, 0.5) + VALUES * 3 + NORMS_OF_2 + VALUES + NORMS_OF_2 + VALUES * 2,
 }
 
 if __name__ == "__main__":

@@ -21,16 +21,20 @@ ListLayouts LayoutsOf(const CacheSpec& spec, Side side, uint32_t layer) {
   const Form* sealed = list.SealedIn(layer);
   PITH_CHECK(list.form != nullptr && list.dim > 0 && list.form->group(side) == 0);
   PITH_CHECK(list.dim % list.form->dim_multiple == 0);
+  const bool merges = spec.Merges(layer);
+  if (merges && sealed == nullptr) sealed = list.form;
   const bool rotated = list.rotated && sealed != nullptr;
   ListLayouts layouts{.tail = {.form = list.form, .side = side, .dim = list.dim},
                       .sealed = {.form = sealed,
                                  .side = side,
                                  .dim = list.SealedDim(),
                                  .rotated = rotated,
-                                 .pruned = list.pruned()}};
-  layouts.has_sinks = sealed != nullptr && spec.num_sinks > 0;
-  // Sinks are stored a second time, without loss.
-  PITH_CHECK(!layouts.has_sinks || list.form->packing == nullptr);
+                                 .pruned = list.pruned(),
+                                 .directions = merges,
+                                 .shared = merges && spec.merged_with[layer] != layer}};
+  layouts.has_exact = merges || (sealed != nullptr && spec.num_sinks > 0);
+  // Exact entries are stored a second time, without loss.
+  PITH_CHECK(!layouts.has_exact || list.form->packing == nullptr);
   std::copy_if(spec.side_blocks.begin(), spec.side_blocks.end(),
                std::back_inserter(layouts.tail.side_blocks),
                [side](const SideBlock& block) { return block.side == side; });
@@ -55,6 +59,20 @@ bool UsesGroups(const CacheSpec& spec) {
   return spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup;
 }
 
+void CheckMerges(const CacheSpec& spec) {
+  if (spec.merged_with.empty()) return;
+  PITH_CHECK(spec.merged_with.size() == spec.num_layers && spec.num_sinks == 0);
+  PITH_CHECK(spec.side_blocks.empty());
+  for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
+    PITH_CHECK(spec.merged_with[layer] == layer ||
+               (layer > 0 && spec.merged_with[layer] == spec.merged_with[layer - 1]));
+  }
+  for (const ListSpec* list : {&spec.keys, &spec.values}) {
+    PITH_CHECK(list->scope == OwnerScope::kHead && !list->rotated && !list->pruned());
+    PITH_CHECK(list->sealed_by_layer.empty());
+  }
+}
+
 CacheSpec Checked(const CacheSpec& spec) {
   PITH_CHECK(spec.num_layers > 0 && spec.num_kv_heads > 0);
   PITH_CHECK(spec.layer_group.size() == (UsesGroups(spec) ? spec.num_layers : 0));
@@ -66,6 +84,7 @@ CacheSpec Checked(const CacheSpec& spec) {
     PITH_CHECK(list->scope != OwnerScope::kLayerGroup);
   }
   PITH_CHECK(spec.num_sinks <= kMaxPageEntries);
+  CheckMerges(spec);
   std::set<std::string> names;
   for (const SideBlock& block : spec.side_blocks) {
     PITH_CHECK(block.bytes > 0 && block.entries_per_unit > 0);
@@ -76,14 +95,15 @@ CacheSpec Checked(const CacheSpec& spec) {
 }
 
 uint64_t FullPageBytes(const ListLayout& layout, uint32_t capacity) {
+  const uint64_t norms = layout.directions ? NormBlock::BlockBytes(capacity) : 0;
+  if (layout.shared) return norms;
   const size_t positions = layout.side == Side::kKeys ? capacity * sizeof(int32_t) : 0;
-  return PagePool::BlockBytes(layout.PageBytes(capacity)) + PagePool::BlockBytes(positions);
+  return norms + PagePool::BlockBytes(layout.PageBytes(capacity)) + PagePool::BlockBytes(positions);
 }
 
 // Of pages that are filled one after the other.
 uint64_t NewBytes(const ListLayout& layout, uint64_t entries) {
-  const uint32_t group = layout.form->group(layout.side);
-  const uint32_t full = group > 0 ? group : kMaxPageEntries;
+  const uint32_t full = layout.GroupEntries();
   const auto rest = static_cast<uint32_t>(entries % full);
   return entries / full * FullPageBytes(layout, full) +
          (rest == 0 ? 0 : FullPageBytes(layout, CapacityClass(rest)));
@@ -110,7 +130,7 @@ uint64_t InTail(const ListLayout& sealed, uint64_t entries, uint64_t residual) {
 
 // Of a list's entries, those that are never sealed.
 uint64_t NumSinks(const CacheSpec& spec, const ListLayouts& layouts, uint64_t entries) {
-  return layouts.has_sinks ? std::min<uint64_t>(entries, spec.num_sinks) : 0;
+  return layouts.has_exact ? std::min<uint64_t>(entries, spec.num_sinks) : 0;
 }
 
 }  // namespace
@@ -350,9 +370,9 @@ void SequenceCache::Truncate(int32_t end_position) {
   // Values have no positions of their own: their owner's keys say how many stay.
   for (size_t i = 0; i < impl_->value_lists.size(); ++i) {
     const uint32_t owner = plan.value_map.owner_of_list[i];
-    impl_->value_lists[i].Truncate(impl_->KeysOf(owner).CountBefore(end_position));
+    impl_->value_lists[i].Truncate(end_position, impl_->KeysOf(owner));
   }
-  for (EntryList& list : impl_->key_lists) list.Truncate(list.CountBefore(end_position));
+  for (EntryList& list : impl_->key_lists) list.Truncate(end_position, list);
   impl_->pool->Trim();  // before the last pages shrink, so that the pool's peak does not grow
   for (auto* lists : {&impl_->key_lists, &impl_->value_lists}) {
     for (EntryList& list : *lists) list.Shrink();
@@ -364,9 +384,10 @@ void SequenceCache::Truncate(int32_t end_position) {
 uint64_t SequenceCache::BytesWhileExtended(uint64_t room) const {
   // Blocks that were freed leave system pages behind that are in use in part.
   const uint64_t unused = impl_->pool->allocated_bytes() - impl_->pool->used_bytes();
-  uint64_t bytes = impl_->held.now + unused, sealing = 0;
+  uint64_t bytes = impl_->held.now + unused, sealing = 0, sealing_here = 0;
   for (uint32_t layer = 0; layer < spec().num_layers; ++layer) {
-    uint64_t sealing_here = 0;
+    // Layers of a group are sealed together.
+    if (!spec().Merges(layer) || spec().merged_with[layer] == layer) sealing_here = 0;
     for (uint32_t head = 0; head < spec().num_kv_heads; ++head) {
       const uint32_t number = impl_->HeadNumber(layer, head);
       for (const EntryList* list : {&impl_->KeysOf(number), &impl_->ValuesOf(number)}) {
@@ -375,8 +396,9 @@ uint64_t SequenceCache::BytesWhileExtended(uint64_t room) const {
             ListBytes(list->tail_layout(), tail, room) - ListBytes(list->tail_layout(), tail, 0);
         if (list->sealed() == nullptr) continue;
         sealing_here += NewBytes(list->sealed()->layout(), tail + room);
-        if (list->sinks() == nullptr) continue;
-        sealing_here += NewBytes(list->tail_layout(), spec().num_sinks);
+        if (list->exact() == nullptr) continue;
+        sealing_here +=
+            NewBytes(list->tail_layout(), list->merges() ? tail + room : spec().num_sinks);
       }
     }
     sealing = std::max(sealing, sealing_here);

@@ -63,8 +63,27 @@ struct CacheSpec {
   std::vector<uint32_t> layer_group;  // [num_layers], only with OwnerScope::kLayerGroup
   std::vector<SideBlock> side_blocks;
   // Entries at positions below this are never sealed: they stay in the tail's form, which is plain,
-  // in front of the sealed ones (attention sinks). At most a page of them.
+  // in front of the sealed ones (attention sinks). At most a page of them. Not where layers merge.
   uint32_t num_sinks = 0;
+  // Adjacent layers whose older entries share directions: of each layer the first one of its group,
+  // [num_layers]; itself if it is alone. Empty: all are. The form of directions is the sealed one,
+  // or the tail's where there is none. For lists of one head each, without side blocks, that are
+  // neither rotated nor pruned, keys as values.
+  std::vector<uint32_t> merged_with;
+
+  // Behind the last layer of the group that the layer belongs to.
+  uint32_t GroupEnd(uint32_t layer) const {
+    uint32_t end = layer + 1;
+    while (end < merged_with.size() && merged_with[end] == merged_with[layer]) ++end;
+    return end;
+  }
+  // Likewise of a head, layer * num_kv_heads + kv_head: its number in the group's first layer.
+  size_t FirstOfGroup(size_t head) const {
+    return merged_with[head / num_kv_heads] * size_t{num_kv_heads} + head % num_kv_heads;
+  }
+  bool Merges(uint32_t layer) const {
+    return !merged_with.empty() && (merged_with[layer] != layer || GroupEnd(layer) > layer + 1);
+  }
 };
 
 // Exact, always on. All in bytes.
@@ -105,6 +124,28 @@ struct SealRequest {
   // first sealed entries (num_sealed() == 0, which also is so again once none is left) and with no
   // others.
   std::shared_ptr<const ChannelList> channels = nullptr;
+};
+
+// How far apart the directions of merged layers lay, over all entries that Merge() was asked for;
+// as the caller measures it, from 0 to 1. least > greatest: of none yet.
+struct MergeRange {
+  float least = 1, greatest = 0;
+  bool operator==(const MergeRange&) const = default;
+};
+
+// The oldest `count` entries of the tails of a group's layers, the first of which is `layer`.
+struct MergeRequest {
+  uint32_t layer = 0, kv_head = 0;
+  uint64_t count = 0;
+  std::vector<uint32_t> exact;  // of these, ascending: those that stay as they are
+  MergeRange keys, values;      // from now on
+};
+
+struct MergeFunctions {
+  // Gives one direction, [dim], for an entry's keys or values, rows[layer of the group][dim].
+  std::function<void(std::span<const float* const> rows, std::span<float> direction)> direction;
+  // What a direction, as it is stored, is multiplied with where it stands for this row.
+  std::function<float(std::span<const float> row, std::span<const float> direction)> norm;
 };
 
 // Runs work(thread, num_threads) once on each of num_threads threads, and returns when all are
@@ -180,7 +221,8 @@ class SequenceCache {
   // they are. Works in place: memory is needed for positions that were implicit (4 bytes per kept
   // entry) and for shared pages that change. Fails (kFailure, "no memory for the cache") without
   // any change. Main thread only. With a wider scope, keys and values must have the same one, and
-  // the call for the first head keeps the entries for all that the list serves.
+  // the call for the first head keeps the entries for all that the list serves. Not for layers that
+  // merge.
   Status Keep(uint32_t layer, uint32_t kv_head, std::span<const uint32_t> entries);
 
   // Moves the oldest entries of tails into the sealed form, of every list at most once in a call:
@@ -192,9 +234,19 @@ class SequenceCache {
   // peak low. Fails (kFailure, "no memory for the cache") without any change. Main thread only.
   // With a wider scope, the request names the first head that the list serves.
   Status Seal(std::span<const SealRequest> requests, const RunParallel& run = nullptr);
+  // Likewise moves entries of layers that are merged, keys and values alike: exact ones in front of
+  // all others, the rest into pages of directions that the layers' lists share, each with norms of
+  // its own (F16). So positions ascend within these two and the tail, and indices of entries
+  // change. Pages of directions are never written again; all layers of a group have the same
+  // entries.
+  Status Merge(std::span<const MergeRequest> requests, const MergeFunctions& functions,
+               const RunParallel& run = nullptr);
+  // As the last request said; of a group's first layer.
+  MergeRange merge_range(uint32_t layer, uint32_t kv_head, Side side) const;
   // The channels of a head's sealed keys; nullptr if none are sealed, or with all channels.
   const ChannelList* KeyChannels(uint32_t layer, uint32_t kv_head) const;
-  // Entries of a head that are in the sealed form. Sinks lie in front of them, the tail behind.
+  // Entries of a head that are in the sealed form. Exact ones (sinks, or what layers do not share)
+  // lie in front of them, the tail behind.
   uint64_t num_sealed(uint32_t layer, uint32_t kv_head, Side side) const;
   // Those that may still be sealed: the tail's, but for sinks.
   uint64_t num_unsealed(uint32_t layer, uint32_t kv_head, Side side) const;

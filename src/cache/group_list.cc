@@ -32,15 +32,19 @@ void ForEachPage(std::span<const PageView> pages, std::span<const uint32_t> entr
 }  // namespace
 
 bool GroupList::Reserve(std::span<const int32_t> positions) {
-  return ReservePages(positions, group());
+  if (layout_->directions && !ReserveNorms(positions.size(), layout_->GroupEntries())) return false;
+  return layout_->shared || ReservePages(positions, layout_->GroupEntries());
 }
 
-void GroupList::Commit(std::span<const int32_t> positions) { CommitPages(positions, group(), 0); }
+void GroupList::Commit(std::span<const int32_t> positions) {
+  CommitNorms();
+  if (!layout_->shared) CommitPages(positions, layout_->GroupEntries(), 0);
+}
 
 void GroupList::StoreLast(uint64_t count, const RowReader& read) {
   size_t page = views_.size();
   for (uint64_t behind = 0; behind < count;) behind += views_[--page].count;
-  std::vector<float> rows(size_t{group()} * layout_->dim);
+  std::vector<float> rows(size_t{layout_->GroupEntries()} * layout_->dim);
   for (uint64_t done = 0; page < views_.size(); ++page) {
     const PageView& view = views_[page];
     read(done, view.count, rows.data());
@@ -51,6 +55,7 @@ void GroupList::StoreLast(uint64_t count, const RowReader& read) {
 }
 
 bool GroupList::ReserveKeep(std::span<const uint32_t> entries) {
+  PITH_CHECK(!layout_->directions || entries.size() == size());
   bool complete = true;
   ForEachPage(views_, entries, [&](size_t p, std::span<const uint32_t> kept) {
     const PageView& view = views_[p];
@@ -91,7 +96,11 @@ void GroupList::CopyEntries(const Page& from, uint32_t count, Page* to) const {
 uint64_t GroupList::LogicalBytes() const {
   uint64_t bytes = 0;
   for (const PageView& view : views_) {
-    bytes += layout_->form->canonical_page_bytes(layout_->side, layout_->dim, view.count);
+    if (layout_->directions) bytes += view.count * sizeof(F16);
+    if (layout_->shared) continue;
+    bytes += layout_->form->group(layout_->side) > 0
+                 ? layout_->form->canonical_page_bytes(layout_->side, layout_->dim, view.count)
+                 : view.count * layout_->EntryBytes(kBlockEntries) / kBlockEntries;
   }
   return bytes;
 }

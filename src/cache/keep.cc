@@ -17,6 +17,7 @@ Status SequenceCache::Keep(uint32_t layer, uint32_t kv_head, std::span<const uin
   PITH_CHECK(plan.key_map.owner_of_list[plan.key_map.list_of_head[head]] == head);
   EntryList& keys = impl_->KeysOf(head);
   EntryList& values = impl_->ValuesOf(head);
+  PITH_CHECK(!keys.merges());
   PITH_CHECK(keys.size() == values.size());
   PITH_CHECK(entries.empty() || entries.back() < keys.size());
   PITH_CHECK(std::adjacent_find(entries.begin(), entries.end(), std::greater_equal<>()) ==

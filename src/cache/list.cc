@@ -23,20 +23,21 @@ EntryList::EntryList(PagePool* pool, const ListLayouts* layouts, HeldBytes* held
     : tail_(pool, &layouts->tail, held) {
   const ListLayout& sealed = layouts->sealed;
   if (sealed.form == nullptr) return;
-  if (sealed.form->group(sealed.side) > 0) {
+  if (sealed.form->group(sealed.side) > 0 || sealed.directions) {
     sealed_ = std::make_unique<GroupList>(pool, &sealed, held);
   } else {
     sealed_ = std::make_unique<PageList>(pool, &sealed, held);
   }
-  if (layouts->has_sinks) sinks_ = std::make_unique<PageList>(pool, &layouts->tail, held);
+  if (layouts->has_exact) exact_ = std::make_unique<PageList>(pool, &layouts->tail, held);
 }
 
 EntryList EntryList::Fork(PagePool* pool, const ListLayouts* layouts, HeldBytes* held) const {
   EntryList fork(pool, layouts, held);
   fork.tail_.Share(tail_);
-  if (sinks_ != nullptr) fork.sinks_->Share(*sinks_);
+  if (exact_ != nullptr) fork.exact_->Share(*exact_);
   if (sealed_ != nullptr) fork.sealed_->Share(*sealed_);
   fork.channels_ = channels_;
+  fork.merge_range_ = merge_range_;
   fork.joined_ = joined_;
   fork.unchanged_ = unchanged_;
   return fork;
@@ -72,7 +73,7 @@ void EntryList::RefreshFrom(size_t page) {
 
 void EntryList::Commit(std::span<const int32_t> positions) {
   tail_.Commit(positions);
-  if (sealed_ != nullptr) RefreshFrom(num_sink_pages() + sealed_->views().size());
+  if (sealed_ != nullptr) RefreshFrom(num_exact_pages() + sealed_->views().size());
 }
 
 void EntryList::Write(uint64_t first, uint32_t count, const float* rows, size_t row_stride) {
@@ -124,7 +125,17 @@ void EntryList::Cancel() {
   seal_channels_.reset();
 }
 
-void EntryList::Truncate(uint64_t size) {
+void EntryList::Truncate(int32_t end_position, const EntryList& keys) {
+  if (merges()) {  // positions ascend within parts only, which keys and values have alike
+    ChangedFrom(keys.exact_->CountBefore(end_position));
+    exact_->Truncate(keys.exact_->CountBefore(end_position));
+    sealed_->Truncate(keys.sealed_->CountBefore(end_position));
+    tail_.Truncate(keys.tail_.CountBefore(end_position));
+    if (num_sealed() + num_exact() == 0) merge_range_ = {};
+    Refresh();
+    return;
+  }
+  uint64_t size = keys.CountBefore(end_position);
   ChangedFrom(size);
   ForEachPart(*this, [&size](ListPart& part) {
     const uint64_t here = std::min(size, part.size());
@@ -146,17 +157,24 @@ uint64_t EntryList::CountBefore(int32_t end_position) const {
   return count;
 }
 
-bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count,
+bool EntryList::ReserveSeal(std::vector<uint32_t> exact, uint64_t count,
                             std::shared_ptr<const ChannelList> channels) {
-  PITH_CHECK(sealed_ != nullptr && new_sinks + count <= tail_.size());
-  PITH_CHECK(new_sinks == 0 || (sinks_ != nullptr && num_sealed() == 0));
+  PITH_CHECK(sealed_ != nullptr && count <= tail_.size());
+  PITH_CHECK(exact.empty() || (exact_ != nullptr && exact.back() < count));
   PITH_CHECK((channels != nullptr) == (sealed_->layout().pruned && num_sealed() == 0));
   if (channels != nullptr) {
     PITH_CHECK(channels->dim == tail_.layout().dim);
     PITH_CHECK(channels->kept.size() == sealed_->layout().dim);
   }
   seal_channels_ = std::move(channels);
-  std::vector<int32_t> positions(static_cast<size_t>(new_sinks + count), 0);
+  seal_exact_ = std::move(exact);
+  seal_moved_.clear();
+  for (uint32_t i = 0; i < count; ++i) {
+    if (!std::ranges::binary_search(seal_exact_, i)) seal_moved_.push_back(i);
+  }
+  seal_kept_.resize(static_cast<size_t>(tail_.size() - count));
+  std::iota(seal_kept_.begin(), seal_kept_.end(), static_cast<uint32_t>(count));
+  std::vector<int32_t> positions(static_cast<size_t>(count), 0);
   size_t done = 0;
   for (const PageView& page : tail_.views()) {
     if (tail_.layout().side == Side::kValues) break;  // they have none
@@ -164,46 +182,59 @@ bool EntryList::ReserveSeal(uint64_t new_sinks, uint64_t count,
       positions[done++] = page.Position(i);
     }
   }
-  const auto first_sealed = positions.begin() + static_cast<ptrdiff_t>(new_sinks);
-  sink_positions_.assign(positions.begin(), first_sealed);
-  seal_positions_.assign(first_sealed, positions.end());
-  seal_kept_.resize(static_cast<size_t>(tail_.size() - positions.size()));
-  std::iota(seal_kept_.begin(), seal_kept_.end(), static_cast<uint32_t>(positions.size()));
-  return (new_sinks == 0 || sinks_->Reserve(sink_positions_)) &&
+  exact_positions_.clear();
+  seal_positions_.clear();
+  for (const uint32_t i : seal_exact_) exact_positions_.push_back(positions[i]);
+  for (const uint32_t i : seal_moved_) seal_positions_.push_back(positions[i]);
+  return (exact_positions_.empty() || exact_->Reserve(exact_positions_)) &&
          sealed_->Reserve(seal_positions_) && tail_.ReserveKeep(seal_kept_);
 }
 
 void EntryList::CommitSeal() {
-  ChangedFrom(num_sinks() + sink_positions_.size() + num_sealed());
+  // Sinks stay where they are; what layers do not share goes in front of what they do.
+  ChangedFrom(num_exact() + (merges() ? 0 : exact_positions_.size() + num_sealed()));
   if (seal_channels_ != nullptr) SetChannels(std::move(seal_channels_));
   const size_t num_pages = sealed_->views().size();
-  seal_first_page_ = num_sink_pages() + (num_pages > 0 ? num_pages - 1 : 0);
-  if (!sink_positions_.empty()) {
+  seal_first_page_ = num_exact_pages() + (num_pages > 0 ? num_pages - 1 : 0);
+  if (!exact_positions_.empty()) {
     seal_first_page_ = 0;
-    sinks_->Commit(sink_positions_);
+    exact_->Commit(exact_positions_);
   }
   sealed_->Commit(seal_positions_);
 }
 
-void EntryList::EncodeSeal() {
+// Entries of the tail at ascending indices.
+void EntryList::ReadTail(std::span<const uint32_t> entries, float* rows) const {
   const HeadView tail{.keys = tail_.views(), .values = tail_.views(), .num_entries = tail_.size()};
-  const Side side = tail_.layout().side;
-  const uint64_t num_sinks = sink_positions_.size();
-  const uint32_t dim = tail_.layout().dim;
-  if (num_sinks > 0) {
-    sinks_->StoreLast(num_sinks, [&](uint64_t first, uint32_t count, float* rows) {
-      ReadRows(tail, side, first, count, rows);
-    });
+  const ListLayout& layout = tail_.layout();
+  for (size_t i = 0; i < entries.size();) {
+    uint32_t run = 1;
+    while (i + run < entries.size() && entries[i + run] == entries[i] + run) ++run;
+    ReadRows(tail, layout.side, entries[i], run, rows + i * layout.dim);
+    i += run;
   }
+}
+
+void EntryList::StoreExact() {
+  if (seal_exact_.empty()) return;
+  exact_->StoreLast(seal_exact_.size(), [&](uint64_t first, uint32_t count, float* rows) {
+    ReadTail(std::span(seal_exact_).subspan(first, count), rows);
+  });
+}
+
+void EntryList::EncodeSeal() {
+  const uint32_t dim = tail_.layout().dim;
+  StoreExact();
   std::vector<float> whole;  // rows before they are pruned
-  sealed_->StoreLast(seal_positions_.size(), [&](uint64_t first, uint32_t count, float* rows) {
+  sealed_->StoreLast(seal_moved_.size(), [&](uint64_t first, uint32_t count, float* rows) {
+    const auto entries = std::span(seal_moved_).subspan(first, count);
     if (channels_ == nullptr) {
-      ReadRows(tail, side, num_sinks + first, count, rows);
+      ReadTail(entries, rows);
       if (sealed_->layout().rotated) Rotate({rows, size_t{count} * dim}, dim);
       return;
     }
     whole.resize(size_t{count} * dim);
-    ReadRows(tail, side, num_sinks + first, count, whole.data());
+    ReadTail(entries, whole.data());
     for (uint32_t i = 0; i < count; ++i) {
       float* const row = &whole[size_t{i} * dim];
       channels_->Narrow(row);
@@ -220,7 +251,7 @@ void EntryList::FinishSeal() {
 
 void EntryList::ShrinkTail() {
   tail_.Shrink();
-  if (sealed_ != nullptr) RefreshFrom(num_sink_pages() + sealed_->views().size());
+  if (sealed_ != nullptr) RefreshFrom(num_exact_pages() + sealed_->views().size());
 }
 
 uint64_t EntryList::LogicalBytes() const {

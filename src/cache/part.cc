@@ -1,6 +1,7 @@
 #include "cache/part.h"
 
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "base/check.h"
@@ -29,6 +30,20 @@ size_t ListLayout::SideOffset(size_t index, uint32_t capacity) const {
   return offset;
 }
 
+std::shared_ptr<const NormBlock> NormBlock::Make(PagePool* pool, uint32_t capacity) {
+  std::byte* const data = pool->Allocate(capacity * sizeof(F16));
+  if (data == nullptr) return nullptr;
+  return std::make_shared<const NormBlock>(pool, reinterpret_cast<F16*>(data), capacity);
+}
+
+uint64_t NormBlock::BlockBytes(uint32_t capacity) {
+  return PagePool::BlockBytes(capacity * sizeof(F16));
+}
+
+NormBlock::~NormBlock() {
+  pool_->Free(reinterpret_cast<std::byte*>(data_), capacity_ * sizeof(F16));
+}
+
 ListPart::ListPart(ListPart&& other) noexcept
     : pool_(other.pool_),
       layout_(other.layout_),
@@ -36,7 +51,8 @@ ListPart::ListPart(ListPart&& other) noexcept
       channels_(other.channels_),
       size_(std::exchange(other.size_, 0)),
       pages_(std::exchange(other.pages_, {})),
-      views_(std::exchange(other.views_, {})) {}
+      views_(std::exchange(other.views_, {})),
+      norms_(std::exchange(other.norms_, {})) {}
 
 void ListPart::Share(const ListPart& other) {
   PITH_CHECK(size_ == 0);
@@ -44,6 +60,7 @@ void ListPart::Share(const ListPart& other) {
   size_ = other.size_;
   pages_ = other.pages_;
   views_ = other.views_;
+  norms_ = other.norms_;
   for (Page* page : pages_) ++page->references;
   held_->Add(AllocatedBytes());
 }
@@ -53,6 +70,7 @@ int32_t ListPart::last_position() const {
 }
 
 uint64_t ListPart::HeldBytesOf(const Page& page) const {
+  if (layout_->shared) return 0;
   uint64_t bytes = PagePool::BlockBytes(layout_->PageBytes(page.capacity));
   if (page.positions != nullptr) bytes += PagePool::BlockBytes(page.capacity * sizeof(int32_t));
   return bytes;
@@ -144,11 +162,40 @@ void ListPart::CommitPages(std::span<const int32_t> positions, uint32_t page_ent
                       .shape = layout_->Shape(page->capacity),
                       .positions = page->positions,
                       .rotated = layout_->rotated,
-                      .channels = channels_});
+                      .channels = channels_,
+                      .norms = norms_.empty() ? nullptr : norms_[views_.size()]->data()});
     AppendToLast(positions.first(count));
     positions = positions.subspan(count);
   }
   reserved_.clear();
+}
+
+bool ListPart::ReserveNorms(size_t entries, uint32_t page_entries) {
+  while (entries > 0) {
+    const auto count = static_cast<uint32_t>(std::min<size_t>(entries, page_entries));
+    auto block = NormBlock::Make(pool_, CapacityClass(count));
+    if (block == nullptr) return false;
+    held_->Add(block->bytes());
+    reserved_norms_.push_back(std::move(block));
+    entries -= count;
+  }
+  return true;
+}
+
+void ListPart::CommitNorms() {
+  std::ranges::move(reserved_norms_, std::back_inserter(norms_));
+  reserved_norms_.clear();
+}
+
+void ListPart::SharePages(const ListPart& owner) {
+  PITH_CHECK(layout_->shared && norms_.size() == owner.pages_.size());
+  for (size_t p = pages_.size(); p < norms_.size(); ++p) {
+    pages_.push_back(owner.pages_[p]);
+    ++pages_.back()->references;
+    views_.push_back(owner.views_[p]);
+    views_.back().norms = norms_[p]->data();
+    size_ += views_.back().count;
+  }
 }
 
 void ListPart::AppendToLast(std::span<const int32_t> positions) {
@@ -232,6 +279,8 @@ void ListPart::Cancel() {
   if (reserved_positions_ != nullptr) {
     FreePositions(std::exchange(reserved_positions_, nullptr), pages_.back()->capacity);
   }
+  for (const auto& block : reserved_norms_) held_->Remove(block->bytes());
+  reserved_norms_.clear();
   for (const ReservedChange& change : changes_) {
     if (change.page != nullptr) Release(change.page);
     if (change.positions != nullptr) {
@@ -250,10 +299,14 @@ void ListPart::Truncate(uint64_t size) {
     Release(pages_.back());
     pages_.pop_back();
     views_.pop_back();
+    if (norms_.empty()) continue;
+    held_->Remove(norms_.back()->bytes());
+    norms_.pop_back();
   }
 }
 
 void ListPart::Shrink() {
+  if (layout_->directions) return;  // other layers read them
   for (size_t p = 0; p < pages_.size(); ++p) {
     const Page& page = *pages_[p];
     const PageView& view = views_[p];
@@ -294,7 +347,8 @@ std::byte* ListPart::OwnPage(size_t page) {
 uint64_t ListPart::MetadataBytes() const {
   uint64_t bytes = pages_.size() * (sizeof(Page) + sizeof(Page*) + sizeof(PageView));
   for (const PageView& view : views_) {
-    if (view.positions != nullptr) bytes += view.count * sizeof(int32_t);
+    const bool counts = view.positions != nullptr && !layout_->shared;
+    if (counts) bytes += view.count * sizeof(int32_t);
     for (size_t i = 0; i < layout_->side_blocks.size(); ++i) {
       bytes += layout_->SideBytes(i, view.count);
     }
@@ -305,6 +359,7 @@ uint64_t ListPart::MetadataBytes() const {
 uint64_t ListPart::AllocatedBytes() const {
   uint64_t bytes = 0;
   for (const Page* page : pages_) bytes += HeldBytesOf(*page);
+  for (const auto& block : norms_) bytes += block->bytes();
   return bytes;
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,14 @@ struct ListLayout {
   std::vector<SideBlock> side_blocks;  // those of this side
   bool rotated = false;                // what is stored was rotated before
   bool pruned = false;                 // `dim` channels of more, those of the part's list
+  bool directions = false;             // in pages that layers share, with norms of the list's own
+  bool shared = false;                 // they are pages of another layer's list, which counts them
+
+  // Of a page of entries that are sealed together.
+  uint32_t GroupEntries() const {
+    const uint32_t group = form->group(side);
+    return group > 0 ? group : kMaxPageEntries;
+  }
 
   PageShape Shape(uint32_t capacity) const { return {.dim = dim, .capacity = capacity}; }
   size_t EntryBytes(uint32_t capacity) const { return form->page_bytes(side, Shape(capacity)); }
@@ -50,6 +59,27 @@ struct Page {
   int32_t* positions = nullptr;  // [capacity] once they are not contiguous
   uint32_t capacity = 0;
   uint32_t references = 1;
+};
+
+// The norms of a page of directions, in the pool; forks share them.
+class NormBlock {
+ public:
+  // nullptr if there is no memory. The pool outlives it.
+  static std::shared_ptr<const NormBlock> Make(PagePool* pool, uint32_t capacity);
+  static uint64_t BlockBytes(uint32_t capacity);
+  NormBlock(PagePool* pool, F16* data, uint32_t capacity)
+      : pool_(pool), data_(data), capacity_(capacity) {}
+  NormBlock(const NormBlock&) = delete;
+  NormBlock& operator=(const NormBlock&) = delete;
+  ~NormBlock();
+
+  F16* data() const { return data_; }  // [capacity]
+  uint64_t bytes() const { return BlockBytes(capacity_); }
+
+ private:
+  PagePool* pool_;
+  F16* data_;
+  uint32_t capacity_;
 };
 
 // Gives rows [count][dim] of new entries, the first of them counted from 0.
@@ -119,6 +149,13 @@ class ListPart {
   // The bytes of a page that no other list shares (a list that was just loaded).
   std::byte* OwnPage(size_t page);
 
+  // Only for directions. The numbers that entries of a page are multiplied with, [count], to be
+  // filled once they are committed.
+  F16* NewNorms(size_t page) { return norms_[page]->data(); }
+  // Where pages are another list's: takes those that `owner` has more, once their norms are
+  // committed.
+  void SharePages(const ListPart& owner);
+
   // Bytes: entries at their stored size; positions, used side units and page tables; blocks of the
   // pool.
   virtual uint64_t LogicalBytes() const = 0;
@@ -153,6 +190,9 @@ class ListPart {
   void CommitPages(std::span<const int32_t> positions, uint32_t page_entries,
                    size_t first_reserved);
   void AppendToLast(std::span<const int32_t> positions);
+  // Norms of new pages, which precede the pages themselves.
+  bool ReserveNorms(size_t entries, uint32_t page_entries);
+  void CommitNorms();
 
   // A change of page `index`, of which `num_kept` entries stay; false if there is no memory for it.
   bool ReserveChange(size_t index, size_t num_kept, bool explicit_positions);
@@ -168,7 +208,8 @@ class ListPart {
   const ChannelList* channels_ = nullptr;
   uint64_t size_ = 0;
   std::vector<Page*> pages_;
-  std::vector<PageView> views_;            // [pages_.size()]
+  std::vector<PageView> views_;                                           // [pages_.size()]
+  std::vector<std::shared_ptr<const NormBlock>> norms_, reserved_norms_;  // likewise, of directions
   std::vector<Page*> reserved_;            // between Reserve and Commit
   int32_t* reserved_positions_ = nullptr;  // for the last page, if it stays and needs its own now
   std::vector<ReservedChange> changes_;

@@ -37,10 +37,13 @@ using Writer = ByteWriter;
 
 using Reader = SavedReader;
 
-void WritePositions(const EntryList& list, Writer* out) {
-  const std::span<const PageView> views = list.views();
+// Of pages in which positions ascend.
+void WritePositions(std::span<const PageView> views, Writer* out) {
+  if (views.empty()) return;
   const int32_t first = views.front().Position(0);
-  if (list.last_position() - int64_t{first} == static_cast<int64_t>(list.size()) - 1) {
+  uint64_t count = 0;
+  for (const PageView& view : views) count += view.count;
+  if (Contiguous(first, views.back().Position(views.back().count - 1), count)) {
     out->Number(uint32_t{kContiguous});
     out->Number(first);
     return;
@@ -49,6 +52,13 @@ void WritePositions(const EntryList& list, Writer* out) {
   for (const PageView& view : views) {
     for (uint32_t i = 0; i < view.count; ++i) out->Number(view.Position(i));
   }
+}
+
+void WritePositions(const EntryList& list, Writer* out) {
+  if (!list.merges()) return WritePositions(list.views(), out);
+  WritePositions(list.exact()->views(), out);
+  WritePositions(list.sealed()->views(), out);
+  WritePositions(list.tail().views(), out);
 }
 
 Result<std::vector<int32_t>> ReadPositions(uint64_t count, Reader* in) {
@@ -79,15 +89,21 @@ Result<std::vector<int32_t>> ReadPositions(uint64_t count, Reader* in) {
   return positions;
 }
 
+// Whether entries are sealed in groups, and whether these share what was measured over them.
+bool HasGroups(const ListLayout& layout) {
+  return layout.directions || layout.form->group(layout.side) > 0;
+}
+bool IsMeasured(const ListLayout& layout) { return layout.form->group(layout.side) > 0; }
+
 size_t GroupBytes(const ListLayout& layout, uint32_t count) {
-  return layout.form->canonical_page_bytes(layout.side, layout.dim, count);
+  return IsMeasured(layout) ? layout.form->canonical_page_bytes(layout.side, layout.dim, count)
+                            : count * layout.form->canonical_bytes(layout.dim);
 }
 
-bool HasGroups(const ListPart& part) { return part.layout().form->group(part.layout().side) > 0; }
-
-// How much of the list is sealed. Groups are contents: what they share was measured over them.
+// How much of the list is sealed. Groups are contents: what they share was measured over them, and
+// pages that layers share end where these were merged.
 void WriteSealedCount(const ListPart& sealed, Writer* out) {
-  if (!HasGroups(sealed)) {
+  if (!HasGroups(sealed.layout())) {
     out->Number(sealed.size());
     return;
   }
@@ -127,7 +143,7 @@ void WritePart(const ListPart& part, Writer* out) {
   const ListLayout& layout = part.layout();
   const Form& form = *layout.form;
   for (const PageView& view : part.views()) {
-    if (HasGroups(part)) {
+    if (IsMeasured(layout)) {
       form.export_page(layout.side, view.data, view.shape, view.count,
                        out->Grow(GroupBytes(layout, view.count)));
     } else {
@@ -137,16 +153,34 @@ void WritePart(const ListPart& part, Writer* out) {
   }
 }
 
+void WriteNorms(const ListPart& part, Writer* out) {
+  for (const PageView& view : part.views()) {
+    for (uint32_t i = 0; i < view.count; ++i) out->Number(view.norms[i].bits);
+  }
+}
+
+// Of lists that share the pages of another one only what is their own.
 void WriteList(const EntryList& list, Writer* out) {
   const ListLayout& layout = list.tail().layout();
+  if (list.merges() && list.sealed()->layout().shared) {
+    WriteNorms(*list.sealed(), out);
+    WritePart(*list.exact(), out);
+    WritePart(list.tail(), out);
+    return;
+  }
   out->Number(list.size());
   if (list.size() == 0) return;
-  if (list.sinks() != nullptr) out->Number(list.num_sinks());
+  if (list.exact() != nullptr) out->Number(list.num_exact());
   if (list.sealed() != nullptr) WriteSealedCount(*list.sealed(), out);
   if (list.channels() != nullptr) WriteChannels(*list.channels(), out);
+  if (list.merges()) {
+    out->Number(list.merge_range().least);
+    out->Number(list.merge_range().greatest);
+  }
   if (layout.side == Side::kKeys) WritePositions(list, out);
-  if (list.sinks() != nullptr) WritePart(*list.sinks(), out);
+  if (list.exact() != nullptr) WritePart(*list.exact(), out);
   if (list.sealed() != nullptr) WritePart(*list.sealed(), out);
+  if (list.merges()) WriteNorms(*list.sealed(), out);
   WritePart(list.tail(), out);
   for (size_t i = 0; i < layout.side_blocks.size(); ++i) {
     for (const PageView& view : list.tail().views()) {
@@ -166,7 +200,7 @@ struct SealedCount {
 Result<SealedCount> ReadSealedCount(const ListPart& sealed, Reader* in) {
   const ListLayout& layout = sealed.layout();
   SealedCount count;
-  if (!HasGroups(sealed)) {
+  if (!HasGroups(layout)) {
     PITH_ASSIGN(count.entries, in->Number<uint64_t>());
     const size_t entry_bytes = layout.form->canonical_bytes(layout.dim);
     if (count.entries > in->remaining() / entry_bytes) return in->Damaged("it ends too early");
@@ -178,7 +212,7 @@ Result<SealedCount> ReadSealedCount(const ListPart& sealed, Reader* in) {
   count.groups.resize(num_groups);
   if (num_groups > 0) std::memcpy(count.groups.data(), bytes.data(), bytes.size());
   for (const uint32_t group : count.groups) {
-    if (group == 0 || group > layout.form->group(layout.side)) {
+    if (group == 0 || group > layout.GroupEntries()) {
       return in->Damaged("a group of " + std::to_string(group) + " entries");
     }
     count.entries += group;
@@ -217,8 +251,13 @@ Result<bool> ReadGroups(ListPart* part, std::span<const int32_t> positions,
     if (!Append(part, positions.first(groups[page]))) return false;
     positions = positions.subspan(groups[page]);
     PITH_ASSIGN(const auto bytes, in->Take(GroupBytes(layout, groups[page])));
-    layout.form->import_page(layout.side, part->OwnPage(page), part->views()[page].shape,
-                             groups[page], bytes.data());
+    const PageShape shape = part->views()[page].shape;
+    if (IsMeasured(layout)) {
+      layout.form->import_page(layout.side, part->OwnPage(page), shape, groups[page], bytes.data());
+    } else {
+      layout.form->import_entries(layout.side, part->OwnPage(page), shape, 0, groups[page],
+                                  bytes.data());
+    }
   }
   return true;
 }
@@ -236,13 +275,76 @@ Status ReadSideBlocks(PageList* tail, Reader* in) {
   return {};
 }
 
+Status ReadNorms(ListPart* part, Reader* in) {
+  for (size_t page = 0; page < part->views().size(); ++page) {
+    const std::span norms(part->NewNorms(page), part->views()[page].count);
+    for (F16& norm : norms) {
+      PITH_ASSIGN(norm.bits, in->Number<uint16_t>());
+      if (!std::isfinite(F32FromF16(norm))) return in->Damaged("a norm that is not finite");
+    }
+  }
+  return {};
+}
+
+Result<MergeRange> ReadMergeRange(Reader* in) {
+  MergeRange range;
+  PITH_ASSIGN(range.least, in->Number<float>());
+  PITH_ASSIGN(range.greatest, in->Number<float>());
+  for (const float x : {range.least, range.greatest}) {
+    if (!(x >= 0 && x <= 1)) return in->Damaged("a distance between layers");
+  }
+  return range;
+}
+
+// Of all parts of a list in which positions ascend by themselves.
+Result<std::vector<int32_t>> ReadMergedPositions(std::span<const uint64_t> counts, Reader* in) {
+  std::vector<int32_t> positions;
+  for (const uint64_t count : counts) {
+    if (count == 0) continue;
+    PITH_ASSIGN(const auto part, ReadPositions(count, in));
+    positions.insert(positions.end(), part.begin(), part.end());
+  }
+  return positions;
+}
+
+std::vector<int32_t> PositionsOf(std::span<const PageView> views) {
+  std::vector<int32_t> positions;
+  for (const PageView& view : views) {
+    for (uint32_t i = 0; i < view.count; ++i) positions.push_back(view.Position(i));
+  }
+  return positions;
+}
+
+// Fills an empty list that shares the sealed pages of `first`. `false`: there is no memory for it.
+Result<bool> ReadSharing(EntryList* list, const EntryList& first, Reader* in) {
+  const ListLayout& layout = list->tail().layout();
+  const uint64_t alone = first.num_exact() + first.tail().size();
+  const uint64_t norms = first.num_sealed() * sizeof(F16);
+  if (norms > in->remaining() ||
+      alone > (in->remaining() - norms) / layout.form->canonical_bytes(layout.dim)) {
+    return in->Damaged("it ends too early");
+  }
+  ListPart* const sealed = list->mutable_sealed();
+  for (const PageView& view : first.sealed()->views()) {
+    if (!Append(sealed, std::vector<int32_t>(view.count))) return false;
+  }
+  sealed->SharePages(*first.sealed());
+  PITH_TRY(ReadNorms(sealed, in));
+  PITH_ASSIGN(bool has_memory,
+              ReadEntries(list->mutable_exact(), PositionsOf(first.exact()->views()), in));
+  if (!has_memory) return false;
+  PITH_ASSIGN(has_memory, ReadEntries(list->mutable_tail(), PositionsOf(first.tail().views()), in));
+  list->Refresh();
+  return has_memory;
+}
+
 // Fills an empty list. `false`: there is no memory for it.
 Result<bool> ReadList(EntryList* list, Reader* in) {
   const ListLayout& layout = list->tail().layout();
   PITH_ASSIGN(const uint64_t count, in->Number<uint64_t>());
   if (count == 0) return true;
   uint64_t num_sinks = 0;
-  if (list->sinks() != nullptr) {
+  if (list->exact() != nullptr) {
     PITH_ASSIGN(num_sinks, in->Number<uint64_t>());
     if (num_sinks > count) return in->Damaged("more sinks than entries");
   }
@@ -264,7 +366,14 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
     return in->Damaged("it ends too early");
   }
   std::vector<int32_t> positions(layout.side == Side::kValues ? static_cast<size_t>(count) : 0);
-  if (layout.side == Side::kKeys) {
+  if (list->merges()) {
+    PITH_ASSIGN(const MergeRange range, ReadMergeRange(in));
+    list->SetMergeRange(range);
+  }
+  if (layout.side == Side::kKeys && list->merges()) {
+    const uint64_t counts[] = {num_sinks, sealed.entries, count - num_sinks - sealed.entries};
+    PITH_ASSIGN(positions, ReadMergedPositions(counts, in));
+  } else if (layout.side == Side::kKeys) {
     PITH_ASSIGN(positions, ReadPositions(count, in));
   }
   const auto of_sinks = std::span(positions).first(static_cast<size_t>(num_sinks));
@@ -274,7 +383,7 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
   PageList* const tail = list->mutable_tail();
   bool has_memory = true;
   if (num_sinks > 0) {
-    PITH_ASSIGN(has_memory, ReadEntries(list->mutable_sinks(), of_sinks, in));
+    PITH_ASSIGN(has_memory, ReadEntries(list->mutable_exact(), of_sinks, in));
   }
   if (!has_memory) return false;
   if (!sealed.groups.empty()) {
@@ -283,6 +392,7 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
     PITH_ASSIGN(has_memory, ReadEntries(list->mutable_sealed(), of_sealed, in));
   }
   if (!has_memory) return false;
+  if (list->merges()) PITH_TRY(ReadNorms(list->mutable_sealed(), in));
   PITH_ASSIGN(has_memory, ReadEntries(tail, of_tail, in));
   if (!has_memory) return false;
   PITH_TRY(ReadSideBlocks(tail, in));
@@ -290,11 +400,15 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
   return true;
 }
 
-// Once entries are sealed, all sinks and nothing else lies in front of them.
-bool SinksFit(const EntryList& list, const EntryList& keys, uint32_t num_sinks) {
-  if (list.sinks() == nullptr) return true;
+// Once entries are sealed, all sinks and nothing else lies in front of them. Where layers merge,
+// keys and values have the same parts.
+bool PartsFit(const EntryList& list, const EntryList& keys, uint32_t num_sinks) {
+  if (list.exact() == nullptr) return true;
+  if (list.merges()) {
+    return list.num_exact() == keys.num_exact() && list.num_sealed() == keys.num_sealed();
+  }
   const uint64_t most = keys.CountBefore(static_cast<int32_t>(num_sinks));
-  return list.num_sealed() > 0 ? list.num_sinks() == most : list.num_sinks() <= most;
+  return list.num_sealed() > 0 ? list.num_exact() == most : list.num_exact() <= most;
 }
 
 // Magic, version, size and checksum; gives the reader of what lies between.
@@ -349,8 +463,13 @@ Result<SequenceCache> SequenceCache::Load(PagePool* pool, const CacheSpec& spec,
   SequenceCache cache(pool, spec);
   Impl& impl = *cache.impl_;
   for (auto* lists : {&impl.key_lists, &impl.value_lists}) {
-    for (EntryList& list : *lists) {
-      PITH_ASSIGN(const bool has_memory, ReadList(&list, &in));
+    for (size_t i = 0; i < lists->size(); ++i) {
+      EntryList& list = (*lists)[i];
+      const bool shares = list.merges() && list.sealed()->layout().shared;
+      // One list for every head.
+      PITH_ASSIGN(
+          const bool has_memory,
+          shares ? ReadSharing(&list, (*lists)[spec.FirstOfGroup(i)], &in) : ReadList(&list, &in));
       if (!has_memory) return impl.NoMemory();
     }
   }
@@ -360,7 +479,7 @@ Result<SequenceCache> SequenceCache::Load(PagePool* pool, const CacheSpec& spec,
       return in.Damaged("keys and values differ in number");
     }
     for (const EntryList* list : {&impl.KeysOf(head), &impl.ValuesOf(head)}) {
-      if (!SinksFit(*list, impl.KeysOf(head), spec.num_sinks)) {
+      if (!PartsFit(*list, impl.KeysOf(head), spec.num_sinks)) {
         return in.Damaged("sinks that lie elsewhere");
       }
     }

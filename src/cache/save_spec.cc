@@ -58,10 +58,12 @@ struct SealedLists {
   bool rotated = false;
   uint32_t num_sinks = 0;
   uint32_t num_channels = 0;  // 0: all
+  bool merged = false;        // of some layers
 };
 
 // A sealed form's name, and whether what it stores was rotated: its codes mean something else then.
-// Lists with sinks have one number more, lists of some channels say which.
+// Lists with sinks have one number more, lists of some channels say which, and layers that merge
+// have entries in common.
 std::string SealedName(const Form* form, const SealedLists& lists) {
   std::string name(FormOr(form).name);
   if (form != nullptr && lists.rotated) name += "+hadamard";
@@ -69,11 +71,13 @@ std::string SealedName(const Form* form, const SealedLists& lists) {
   if (form != nullptr && lists.num_channels > 0) {
     name += "+channels" + std::to_string(lists.num_channels);
   }
+  if (lists.merged) name += "+merged";
   return name;
 }
 
-SealedLists SealedListsOf(const ListSpec& list, uint32_t num_sinks) {
-  return {list.rotated, num_sinks, list.pruned() ? list.sealed_dim : 0};
+SealedLists SealedListsOf(const ListSpec& list, const CacheSpec& spec) {
+  return {list.rotated, spec.num_sinks, list.pruned() ? list.sealed_dim : 0,
+          !spec.merged_with.empty()};
 }
 
 void WriteForm(const Form& form, std::string_view name, Side side, ByteWriter* out) {
@@ -91,8 +95,8 @@ Status CheckForm(const Form& form, std::string_view name, Side side, const std::
   return in->Expect("group of the " + of, form.group(side));
 }
 
-void WriteListSpec(const ListSpec& list, uint32_t num_sinks, Side side, ByteWriter* out) {
-  const SealedLists lists = SealedListsOf(list, num_sinks);
+void WriteListSpec(const ListSpec& list, const CacheSpec& spec, Side side, ByteWriter* out) {
+  const SealedLists lists = SealedListsOf(list, spec);
   WriteForm(*list.form, list.form->name, side, out);
   WriteForm(FormOr(list.sealed), SealedName(list.sealed, lists), side, out);
   out->Number(static_cast<uint32_t>(list.sealed_by_layer.size()));
@@ -103,9 +107,9 @@ void WriteListSpec(const ListSpec& list, uint32_t num_sinks, Side side, ByteWrit
   out->Number(static_cast<uint32_t>(list.scope));
 }
 
-Status CheckListSpec(const ListSpec& list, uint32_t num_sinks, Side side, SavedReader* in) {
+Status CheckListSpec(const ListSpec& list, const CacheSpec& spec, Side side, SavedReader* in) {
   const std::string name = side == Side::kKeys ? "keys" : "values";
-  const SealedLists lists = SealedListsOf(list, num_sinks);
+  const SealedLists lists = SealedListsOf(list, spec);
   PITH_TRY(CheckForm(*list.form, list.form->name, side, name, in));
   PITH_TRY(
       CheckForm(FormOr(list.sealed), SealedName(list.sealed, lists), side, "sealed " + name, in));
@@ -125,8 +129,9 @@ Status CheckListSpec(const ListSpec& list, uint32_t num_sinks, Side side, SavedR
 void WriteSpec(const CacheSpec& spec, ByteWriter* out) {
   out->Number(spec.num_layers);
   out->Number(spec.num_kv_heads);
-  WriteListSpec(spec.keys, spec.num_sinks, Side::kKeys, out);
-  WriteListSpec(spec.values, spec.num_sinks, Side::kValues, out);
+  WriteListSpec(spec.keys, spec, Side::kKeys, out);
+  WriteListSpec(spec.values, spec, Side::kValues, out);
+  for (const uint32_t first : spec.merged_with) out->Number(first);
   out->Number(static_cast<uint32_t>(spec.layer_group.size()));
   for (const uint32_t group : spec.layer_group) out->Number(group);
   out->Number(static_cast<uint32_t>(spec.side_blocks.size()));
@@ -141,8 +146,11 @@ void WriteSpec(const CacheSpec& spec, ByteWriter* out) {
 Status CheckSpec(const CacheSpec& spec, SavedReader* in) {
   PITH_TRY(in->Expect("number of layers", spec.num_layers));
   PITH_TRY(in->Expect("number of KV heads", spec.num_kv_heads));
-  PITH_TRY(CheckListSpec(spec.keys, spec.num_sinks, Side::kKeys, in));
-  PITH_TRY(CheckListSpec(spec.values, spec.num_sinks, Side::kValues, in));
+  PITH_TRY(CheckListSpec(spec.keys, spec, Side::kKeys, in));
+  PITH_TRY(CheckListSpec(spec.values, spec, Side::kValues, in));
+  for (const uint32_t first : spec.merged_with) {
+    PITH_TRY(in->Expect("first layer that a layer is merged with", first));
+  }
   PITH_TRY(in->Expect("layers in groups", static_cast<uint32_t>(spec.layer_group.size())));
   for (const uint32_t group : spec.layer_group) PITH_TRY(in->Expect("layer group", group));
   PITH_TRY(in->Expect("number of side blocks", static_cast<uint32_t>(spec.side_blocks.size())));

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/hash.h"
 #include "cache/cache.h"
+#include "cache/test_checksum.h"
 #include "cache/test_model.h"
 
 namespace pith {
@@ -14,19 +14,12 @@ namespace {
 
 using testing::Append;
 using testing::CheckEqual;
+using testing::FixChecksum;
 using testing::KeepSome;
 using testing::Model;
 using testing::RandomSpec;
 using testing::Saved;
 using testing::SealSome;
-
-// Puts the right checksum behind changed bytes, so that the reader gets to see what lies inside.
-void FixChecksum(std::vector<std::byte>* bytes) {
-  Hasher hasher;
-  hasher.Add(std::span(*bytes).first(bytes->size() - 8));
-  const uint64_t checksum = hasher.Finish();
-  std::memcpy(bytes->data() + bytes->size() - 8, &checksum, 8);
-}
 
 CacheSpec TinySpec() {
   return {.num_layers = 1,

@@ -1,33 +1,18 @@
 // Ageing: the oldest entries of the tails go into the sealed form.
 #include <algorithm>
 #include <functional>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "cache/cache.h"
+#include "cache/for_each.h"
 #include "cache/list.h"
 #include "cache/page.h"
 #include "cache/sequence.h"
 
 namespace pith {
-namespace {
-
-// Runs encode(index) for every index below `count`, on all threads that `run` offers.
-void ForEach(size_t count, const RunParallel& run, const std::function<void(size_t)>& encode) {
-  const auto work = [&](int thread, int num_threads) {
-    for (auto i = static_cast<size_t>(thread); i < count; i += static_cast<size_t>(num_threads)) {
-      encode(i);
-    }
-  };
-  if (run != nullptr) {
-    run(work);
-  } else {
-    work(0, 1);
-  }
-}
-
-}  // namespace
-
 Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParallel& run) {
   const CachePlan& plan = *impl_->plan;
   std::vector<EntryList*> lists;
@@ -40,7 +25,8 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
     PITH_CHECK(map.owner_of_list[map.list_of_head[head]] == head);
     EntryList& list = keys ? impl_->KeysOf(head) : impl_->ValuesOf(head);
     const uint64_t new_sinks = impl_->NewSinks(head, request.side);
-    PITH_CHECK(list.sealed() != nullptr && request.count <= list.tail().size() - new_sinks);
+    PITH_CHECK(list.sealed() != nullptr && !list.merges());
+    PITH_CHECK(request.count <= list.tail().size() - new_sinks);
     if (request.count == 0) continue;
     lists.push_back(&list);
     sinks.push_back(new_sinks);
@@ -52,7 +38,10 @@ Status SequenceCache::Seal(std::span<const SealRequest> requests, const RunParal
 
   bool complete = true;
   for (size_t i = 0; i < lists.size() && complete; ++i) {
-    complete = lists[i]->ReserveSeal(sinks[i], asked[i]->count, asked[i]->channels);
+    std::vector<uint32_t> exact(static_cast<size_t>(sinks[i]));
+    std::iota(exact.begin(), exact.end(), 0u);
+    complete =
+        lists[i]->ReserveSeal(std::move(exact), sinks[i] + asked[i]->count, asked[i]->channels);
   }
   if (!complete) {
     for (EntryList* list : lists) list->Cancel();
@@ -88,8 +77,8 @@ uint64_t SequenceCache::num_unsealed(uint32_t layer, uint32_t kv_head, Side side
 // lie in the tail until the first entries behind them are sealed.
 uint64_t SequenceCache::Impl::NewSinks(uint32_t head, Side side) {
   const EntryList& list = side == Side::kKeys ? KeysOf(head) : ValuesOf(head);
-  if (list.sinks() == nullptr) return 0;
-  return KeysOf(head).CountBefore(static_cast<int32_t>(plan->spec.num_sinks)) - list.num_sinks();
+  if (list.exact() == nullptr || list.merges()) return 0;
+  return KeysOf(head).CountBefore(static_cast<int32_t>(plan->spec.num_sinks)) - list.num_exact();
 }
 
 }  // namespace pith
