@@ -18,7 +18,9 @@ EntryReader::EntryReader(const ReadRule& rule, const CacheSpec& spec, const Head
         labels = LargestChannels(std::span(profile->labels).subspan(number * dim, dim),
                                  rule.NumLabels(dim));
       }
-      indices_.emplace_back(rule, dim, std::move(labels));
+      const Form* sealed = spec.keys.SealedIn(layer);
+      const bool small_keys = sealed != nullptr && sealed->packing != nullptr;
+      indices_.emplace_back(rule, dim, std::move(labels), small_keys);
     }
   }
   counters_.resize(size_t{num_layers_} * num_kv_heads_);
@@ -30,7 +32,7 @@ void EntryReader::Select(uint32_t layer, uint32_t kv_head, SequenceCache& cache,
   KeyIndex& index = indices_[IndexNumber(layer, kv_head)];
   const HeadView head = cache.Head(layer, kv_head);
   index.Update(head, cache.TakeUnchangedKeys(layer, kv_head));
-  SelectEntries(rule_, index, queries, scale, scratch, selection);
+  SelectEntries(rule_, index, head, queries, scale, scratch, selection);
   ReadCounters& counters = counters_[size_t{layer} * num_kv_heads_ + kv_head];
   ++counters.steps;
   counters.held += head.num_entries;

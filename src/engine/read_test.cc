@@ -154,6 +154,18 @@ TEST_F(Read, Counters_SayWhatWasRead) {
   EXPECT_EQ(sequence.Usage().held, sequence.cache.Usage().held + sequence.reader.bytes());
 }
 
+TEST_F(Read, KeysStoredAsCodes_NoCodesBesideThem) {
+  const auto engine = MakeEngine(1);
+  Sequence sequence =
+      Fed(*engine, Planned("twilight(p=0.7,base=all,dense=0) + kivi4(residual=32)"), 200);
+  Decode(*engine, sequence, 3);
+  EXPECT_EQ(sequence.reader.bytes(), 0u);
+  EXPECT_LT(ShareRead(sequence), 0.95);
+  for (const ReadCounters& counters : sequence.reader.counters()) {
+    EXPECT_GE(counters.kept, counters.steps * 0.7);
+  }
+}
+
 // A step of sequences of all recipes.
 TEST_F(Read, InOneStep_EachReadsAsItsRecipeSays) {
   const auto engine = MakeEngine(1);

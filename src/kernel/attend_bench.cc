@@ -426,8 +426,10 @@ int Main(int argc, char** argv) {
     }
     for (const uint32_t context : {32768u, 131072u}) {
       if (filter.Takes("runs", 1, dim, context)) ReportRuns(kQueryHeads, kKvHeads, dim, context);
-      if (filter.Takes("select", 1, dim, context)) {
-        ReportSelection(kQueryHeads, kKvHeads, dim, context);
+      for (const Form* form : {FindForm("f16"), FindKivi(4, 32)}) {
+        if (!filter.Takes("select", 1, dim, context)) continue;
+        if (!filter.form.empty() && filter.form != form->name) continue;
+        ReportSelection(kQueryHeads, kKvHeads, dim, context, *form);
       }
     }
   }

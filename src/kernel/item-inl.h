@@ -1,5 +1,5 @@
-// A work item that reads a range of entries: a tile of lines against all of them. Include after
-// hwy/foreach_target.h.
+// A work item that reads a range of entries: a tile of lines against all of them; or that only
+// scores entries. Include after hwy/foreach_target.h.
 
 #if defined(PITH_KERNEL_ITEM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef PITH_KERNEL_ITEM_INL_H_
@@ -47,6 +47,18 @@ class RangeItem : ItemLines {
       AddTile(tile, slots);
     }
     Finish();
+  }
+
+  // Of the entries of the item's runs, all of which its lines see, only the scores: [line][stride].
+  void ScoreRuns(float* scores, size_t stride) {
+    TileWalk walk(sequence_.heads[item_.kv_head], item_.runs, item_.first_entry, item_.num_entries);
+    Tile tile;
+    for (size_t done = 0; walk.Next(&tile); done += tile.count) {
+      ScoreTile(tile, SeeAll({tile.lead, tile.lead + tile.count}));
+      for (uint32_t l = 0; l < item_.num_lines; ++l) {
+        std::copy_n(Scores(l) + tile.lead, tile.count, scores + l * stride + done);
+      }
+    }
   }
 
  private:

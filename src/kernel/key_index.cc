@@ -16,11 +16,13 @@ std::vector<uint16_t> AllChannels(uint32_t dim) {
 
 }  // namespace
 
-KeyIndex::KeyIndex(const ReadRule& rule, uint32_t dim, std::vector<uint16_t> labels) : dim_(dim) {
+KeyIndex::KeyIndex(const ReadRule& rule, uint32_t dim, std::vector<uint16_t> labels,
+                   bool small_keys)
+    : dim_(dim) {
   PITH_CHECK((rule.base == ReadRule::Base::kLabels) == !labels.empty());
   if (rule.base == ReadRule::Base::kPages) bounds_.emplace(dim, rule.page);
   if (!labels.empty()) labels_.emplace(dim, std::move(labels));
-  if (rule.top_p > 0 && rule.top_p < 1) codes_.emplace(dim, AllChannels(dim));
+  if (Guesses(rule) && !small_keys) codes_.emplace(dim, AllChannels(dim));
 }
 
 void KeyIndex::Update(const HeadView& head, uint64_t unchanged) {

@@ -133,10 +133,14 @@ HWY_INLINE Pairs MulPairsAdd(const Pairs& a, const Pairs& b, const Pairs& c) {
   return r;
 }
 
-// Eight numbers within the range of 16 bits, rounded to nearest, to p; adds them to `sum`.
+// Eight numbers within the range of 16 bits, rounded to nearest, to p; adds them to `sum`. Adding
+// 1.5 * 2^23 leaves the rounded number in the lowest bits; a conversion would look for numbers that
+// do not fit.
 HWY_INLINE void StoreRounded(const Octet& v, int16_t* p, Pairs& sum) {
+  const auto magic = hn::Set(OctetTag(), 12582912.0f);
   PITH_UNROLL for (size_t i = 0; i < kOctetParts; ++i) {
-    const auto rounded = hn::NearestInt(v.part[i]);
+    const auto rounded =
+        hn::Sub(hn::BitCast(PairTag(), hn::Add(v.part[i], magic)), hn::BitCast(PairTag(), magic));
     sum.part[i] = hn::Add(sum.part[i], rounded);
     const hn::Rebind<int16_t, PairTag> d16;
     hn::StoreU(hn::DemoteTo(d16, rounded), d16, p + i * kOctetLanes);

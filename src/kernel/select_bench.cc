@@ -29,8 +29,8 @@ double Since(Clock::time_point start) {
 
 class Layer {
  public:
-  Layer(const AttendShape& shape, uint32_t context, uint32_t run)
-      : shape_(shape), run_(run), position_{static_cast<int32_t>(context)} {
+  Layer(const AttendShape& shape, const Form& form, uint32_t context, uint32_t run)
+      : shape_(shape), form_(form), run_(run), position_{static_cast<int32_t>(context)} {
     Rng rng(1);
     queries_.resize(size_t{shape.num_query_heads} * shape.key_dim);
     out_.resize(size_t{shape.num_query_heads} * shape.value_dim);
@@ -52,7 +52,8 @@ class Layer {
     indices_.clear();
     for (HeadView head : heads_) {
       num_indexed_ = head.num_entries -= kRounds + 1;
-      indices_.emplace_back(rule, shape_.key_dim, std::vector<uint16_t>());
+      indices_.emplace_back(rule, shape_.key_dim, std::vector<uint16_t>(),
+                            form_.packing != nullptr);
       indices_.back().Update(head, 0);
     }
   }
@@ -75,7 +76,8 @@ class Layer {
       head.num_entries = num_indexed_ + 1;  // one more
       indices_[h].Update(head, num_indexed_);
       for (uint32_t i = 0; i < shape_.group(); ++i) queries[i] = Query(h * shape_.group() + i);
-      SelectEntries(rule_, indices_[h], queries, shape_.scale, &select_scratch_, &selections_[h]);
+      SelectEntries(rule_, indices_[h], head, queries, shape_.scale, &select_scratch_,
+                    &selections_[h]);
       runs_[h] = selections_[h].runs;
     }
     const double choice = Since(start);
@@ -83,6 +85,12 @@ class Layer {
     cut_->Recut({&selected_, 1});
     Attend(*cut_, selected_);
     return {choice, Since(start)};
+  }
+
+  double IndexBytes() const {
+    double bytes = 0;
+    for (const KeyIndex& index : indices_) bytes += static_cast<double>(index.bytes());
+    return bytes;
   }
 
   double ReadShare() const {
@@ -166,8 +174,9 @@ class Layer {
 
   void AddList(Side side, const std::vector<float>& rows, uint32_t context) {
     lists_.push_back(std::make_unique<BuiltList>(side, shape_.key_dim));
-    for (uint32_t first = 0; first < context; first += kPage) {
-      lists_.back()->AddPage(*FindForm(FormId::kF16), kPage, std::min(kPage, context - first),
+    const uint32_t group = form_.group(side), page = group > 0 ? group : kPage;
+    for (uint32_t first = 0; first < context; first += page) {
+      lists_.back()->AddPage(form_, page, std::min(page, context - first),
                              &rows[size_t{first} * shape_.key_dim], static_cast<int32_t>(first),
                              nullptr);
     }
@@ -190,6 +199,7 @@ class Layer {
   }
 
   AttendShape shape_;
+  const Form& form_;
   uint32_t run_;
   std::vector<int32_t> position_;
   std::vector<std::unique_ptr<BuiltList>> lists_;
@@ -217,7 +227,8 @@ double MedianOf(std::vector<double> times) {
   return times[kRounds / 2];
 }
 
-void Report(const Row& row, uint32_t dim, uint32_t context, uint32_t run, Layer& layer) {
+void Report(const Row& row, const Form& form, uint32_t dim, uint32_t context, uint32_t run,
+            Layer& layer) {
   layer.MakeIndices(row.rule);
   std::vector<double> full, choice, all;
   for (int i = -1; i < kRounds; ++i) {  // the first round only warms up
@@ -231,12 +242,11 @@ void Report(const Row& row, uint32_t dim, uint32_t context, uint32_t run, Layer&
   const Layer::Kept kept = layer.KeptAttention();
   const double a = MedianOf(full), b = MedianOf(choice), c = MedianOf(all);
   fmt::print(
-      "{}, f16, head size {}, context {}, hot entries in runs of {}: full {:.3f} ms; choice {:.3f} "
+      "{}, {}, head size {}, context {}, hot entries in runs of {}: full {:.3f} ms; choice {:.3f} "
       "ms, {:.3f} of full; {:.1f} % read, all {:.3f} ms, {:.1f} times as fast; keeps {:.1f} % of "
-      "the "
-      "attention",
-      row.name, dim, context, run, a, b, b / a, 100 * layer.ReadShare(), c, a / c,
-      100 * kept.true_share);
+      "the attention; index {:.1f} MiB",
+      row.name, form.name, dim, context, run, a, b, b / a, 100 * layer.ReadShare(), c, a / c,
+      100 * kept.true_share, layer.IndexBytes() / (1 << 20));
   if (row.rule.top_p > 0) {
     fmt::print(", by its guess {:.1f} % of that of the candidates", 100 * kept.guessed);
   }
@@ -246,7 +256,8 @@ void Report(const Row& row, uint32_t dim, uint32_t context, uint32_t run, Layer&
 
 }  // namespace
 
-void ReportSelection(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint32_t context) {
+void ReportSelection(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint32_t context,
+                     const Form& form) {
   const AttendShape shape{
       query_heads, kv_heads, dim, dim, 1.0f / std::sqrt(static_cast<float>(dim)), 0};
   using Base = ReadRule::Base;
@@ -255,8 +266,8 @@ void ReportSelection(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint
       {"twilight(p=0.85,base=quest)", {.base = Base::kPages, .share = 0.25, .top_p = 0.85}},
       {"twilight(p=0.85,base=all)", {.base = Base::kAll, .top_p = 0.85}}};
   for (const uint32_t run : {kHotRun, 1u}) {
-    Layer layer(shape, context, run);
-    for (const Row& row : rows) Report(row, dim, context, run, layer);
+    Layer layer(shape, form, context, run);
+    for (const Row& row : rows) Report(row, form, dim, context, run, layer);
   }
 }
 

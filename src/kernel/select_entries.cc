@@ -31,13 +31,25 @@ void ForEachByte(std::span<const uint8_t> bytes, const Visit& visit) {
   }
 }
 
+// Entries behind those of the runs, of which touching ones are one.
+void AddRun(uint64_t first, uint32_t count, std::vector<EntryRun>* runs) {
+  if (!runs->empty() && runs->back().first + runs->back().count == first) {
+    runs->back().count += count;
+  } else {
+    runs->push_back({first, count});
+  }
+}
+
 class Selector {
  public:
-  Selector(const ReadRule& rule, const KeyIndex& index, std::span<const float* const> queries,
-           float scale, SelectScratch* scratch, Selection* selection)
+  Selector(const ReadRule& rule, const KeyIndex& index, const HeadView& head,
+           std::span<const float* const> queries, float scale, SelectScratch* scratch,
+           Selection* selection)
       : rule_(rule),
         index_(index),
+        head_(head),
         queries_(queries),
+        attend_scale_(scale),
         scale_(scale * std::numbers::log2e_v<float>),
         num_entries_(index.num_entries()),
         scratch_(*scratch),
@@ -47,7 +59,7 @@ class Selector {
     selection_.kept = 1;
     num_blocks_ = DivUp(num_entries_, 8);
     ChooseBase();
-    if (index_.codes() != nullptr) ChooseTopP();
+    if (Guesses(rule_)) ChooseTopP();
     MakeRuns();
   }
 
@@ -116,7 +128,7 @@ class Selector {
                 [this](size_t block) { scratch_.blocks.push_back(static_cast<uint32_t>(block)); });
     const size_t stride = scratch_.blocks.size() * 8;
     const std::span<float> scores = Scores(stride);
-    index_.codes()->Score(queries_, scale_, scratch_.blocks, scores.data(), stride);
+    Guess(scores, stride);
     for (size_t j = 0; j < scratch_.blocks.size(); ++j) {
       const uint8_t lanes = selection_.chosen[scratch_.blocks[j]];
       for (uint32_t others = static_cast<uint8_t>(~lanes); others != 0; others &= others - 1) {
@@ -137,26 +149,32 @@ class Selector {
     }
   }
 
+  // The scores of the candidates' blocks; those behind the last entry may be anything.
+  void Guess(std::span<float> scores, size_t stride) {
+    if (index_.codes() != nullptr) {
+      return index_.codes()->Score(queries_, scale_, scratch_.blocks, scores.data(), stride);
+    }
+    scratch_.runs.clear();
+    for (const uint32_t block : scratch_.blocks) {
+      const uint64_t first = uint64_t{block} * 8;
+      const auto count = static_cast<uint32_t>(std::min<uint64_t>(8, num_entries_ - first));
+      AddRun(first, count, &scratch_.runs);
+    }
+    ScoreRuns(head_, scratch_.runs, queries_, attend_scale_, &scratch_.score, scores.data(),
+              stride);
+  }
+
   void MakeRuns() {
     std::vector<EntryRun>& runs = selection_.runs;
     runs.clear();
     selection_.num_chosen = 0;
-    uint64_t end = 0;  // of the last run
-    const auto add = [&](uint64_t first, uint32_t count) {
-      if (!runs.empty() && end == first) {
-        runs.back().count += count;
-      } else {
-        runs.push_back({first, count});
-      }
-      end = first + count;
-      selection_.num_chosen += count;
-    };
     ForEachByte(selection_.chosen, [&](uint64_t block) {
       uint32_t bits = selection_.chosen[block];
       while (bits != 0) {
         const auto first = static_cast<uint32_t>(std::countr_zero(bits));
         const auto count = static_cast<uint32_t>(std::countr_one(bits >> first));
-        add(block * 8 + first, count);
+        AddRun(block * 8 + first, count, &runs);
+        selection_.num_chosen += count;
         bits &= ~(((1u << count) - 1) << first);
       }
     });
@@ -164,7 +182,9 @@ class Selector {
 
   const ReadRule& rule_;
   const KeyIndex& index_;
+  const HeadView& head_;
   std::span<const float* const> queries_;
+  float attend_scale_;
   float scale_;  // to scores of which 2^ is taken
   uint64_t num_entries_, num_blocks_ = 0;
   SelectScratch& scratch_;
@@ -173,11 +193,12 @@ class Selector {
 
 }  // namespace
 
-void SelectEntries(const ReadRule& rule, const KeyIndex& index,
+void SelectEntries(const ReadRule& rule, const KeyIndex& index, const HeadView& head,
                    std::span<const float* const> queries, float scale, SelectScratch* scratch,
                    Selection* selection) {
   PITH_CHECK(!queries.empty() && index.num_entries() > 0 && rule.page % 8 == 0);
-  Selector(rule, index, queries, scale, scratch, selection).Run();
+  PITH_CHECK(head.num_entries == index.num_entries());
+  Selector(rule, index, head, queries, scale, scratch, selection).Run();
 }
 
 }  // namespace pith

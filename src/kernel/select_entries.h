@@ -10,6 +10,7 @@
 #include "kernel/attend.h"
 #include "kernel/key_index.h"
 #include "kernel/read_rule.h"
+#include "kernel/score_runs.h"
 #include "kernel/top.h"
 
 namespace pith {
@@ -17,6 +18,8 @@ namespace pith {
 // One thread's memory. It grows with the entries of a head and the query heads that share it.
 struct SelectScratch {
   TopScratch top;
+  ScoreRunsScratch score;
+  std::vector<EntryRun> runs;
   std::vector<float> scores;
   std::vector<uint32_t> blocks;
   std::vector<uint8_t> bits;
@@ -34,7 +37,7 @@ struct Selection {
 
 // `queries` are those that share the head, [key_dim] each, and see all of its entries; attention is
 // softmax(scale * q . k). The index follows the head. Deterministic.
-void SelectEntries(const ReadRule& rule, const KeyIndex& index,
+void SelectEntries(const ReadRule& rule, const KeyIndex& index, const HeadView& head,
                    std::span<const float* const> queries, float scale, SelectScratch* scratch,
                    Selection* selection);
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "codec/kivi.h"
 #include "kernel/ref/attend_ref.h"
 #include "kernel/ref/page_builder.h"
 #include "kernel/ref/select_ref.h"
@@ -42,15 +43,14 @@ struct Case {
     Build();
   }
 
-  void Build() {
+  void Build(const Form& key_form = *FindForm("f32")) {
     key_list = std::make_unique<BuiltList>(Side::kKeys, dim);
     value_list = std::make_unique<BuiltList>(Side::kValues, dim);
     constexpr uint32_t kPage = 32;
     for (uint32_t first = 0; first < count; first += kPage) {
       const uint32_t here = std::min(kPage, count - first);
       const auto position = static_cast<int32_t>(first);
-      key_list->AddPage(*FindForm("f32"), kPage, here, &keys[size_t{first} * dim], position,
-                        nullptr);
+      key_list->AddPage(key_form, kPage, here, &keys[size_t{first} * dim], position, nullptr);
       value_list->AddPage(*FindForm("f32"), kPage, here, &values[size_t{first} * dim], position,
                           nullptr);
     }
@@ -79,7 +79,7 @@ struct Case {
   Selection Select(const ReadRule& rule, std::span<const float* const> asked) const {
     SelectScratch scratch;
     Selection selection;
-    SelectEntries(rule, Index(rule), asked, scale(), &scratch, &selection);
+    SelectEntries(rule, Index(rule), head, asked, scale(), &scratch, &selection);
     return selection;
   }
   Selection Select(const ReadRule& rule) const { return Select(rule, Queries()); }
@@ -265,6 +265,41 @@ TEST(SelectEntries, GuessedAttention_NearTheTrueOne) {
     double kept = 0;
     for (const uint32_t i : Chosen(selection)) kept += truth[i];
     EXPECT_NEAR(kept, selection.kept, 0.02);
+  }
+}
+
+// Keys that are stored as codes are looked at themselves: the choice is that of their own
+// attention.
+TEST(SelectEntries, KeysStoredAsCodes_TheExactTopPOfThose) {
+  Case c(32, 333, 3, 12);
+  for (const Form* form : {FindForm("q4_0"), FindKivi(4, 32), FindKivi(2, 32)}) {
+    c.Build(*form);
+    std::vector<float> decoded(c.keys.size());
+    ReadRows(c.head, Side::kKeys, 0, c.count, decoded.data());
+    c.keys = decoded;  // what the truth is about
+    for (const auto& [base, share] : {std::pair(Base::kAll, 0.0), std::pair(Base::kPages, 0.5)}) {
+      const ReadRule candidates{.base = base, .share = share};
+      ReadRule rule = candidates;
+      rule.top_p = 0.8;
+      KeyIndex index(rule, c.dim, {}, true);
+      index.Update(c.head, 0);
+      EXPECT_EQ(index.codes(), nullptr);
+      EXPECT_EQ(index.bytes(), index.bounds() != nullptr ? index.bounds()->bytes() : 0);
+      const std::vector<const float*> queries = c.Queries();
+      SelectScratch scratch;
+      Selection selection;
+      SelectEntries(rule, index, c.head, queries, c.scale(), &scratch, &selection);
+      std::set<uint32_t> expected;
+      const Entries among = base == Base::kAll ? All(c.count) : Chosen(c.Select(candidates));
+      for (uint32_t query = 0; query < c.group; ++query) {
+        const std::vector<double> truth = c.Probabilities(query);
+        std::vector<double> weights;
+        for (const uint32_t i : among) weights.push_back(truth[i]);
+        for (const uint32_t i : ShareReference(weights, rule.top_p)) expected.insert(among[i]);
+      }
+      EXPECT_EQ(Chosen(selection), Entries(expected.begin(), expected.end())) << form->name;
+      EXPECT_LT(selection.num_chosen, among.size());
+    }
   }
 }
 
