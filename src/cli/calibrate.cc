@@ -66,6 +66,7 @@ void AddCalibrate(CLI::App& app, Context& context) {
       "MODEL.gguf is found by itself; --profile names another. pith inspect shows what is in it.");
   AddCalibrateHeads(*command, context);
   AddCalibrateDuo(*command, context);
+  AddCalibrateLess(*command, context);
   AddCalibrateLabels(*command, context);
   AddCalibrateSimilarity(*command, context);
   AddCalibrateImport(*command, context);

@@ -15,6 +15,7 @@ namespace pith {
 void AddCalibrateImport(CLI::App& calibrate, Context& context);
 void AddCalibrateHeads(CLI::App& calibrate, Context& context);
 void AddCalibrateDuo(CLI::App& calibrate, Context& context);
+void AddCalibrateLess(CLI::App& calibrate, Context& context);
 void AddCalibrateLabels(CLI::App& calibrate, Context& context);
 void AddCalibrateSimilarity(CLI::App& calibrate, Context& context);
 

@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/fold.h"
+
 namespace pith {
 namespace {
 
@@ -84,6 +86,11 @@ std::string SensitivityText(const std::vector<float>& costs) {
   return text;
 }
 
+std::string FoldText(const FoldShape& shape) {
+  return fmt::format("{} features of keys of {} numbers, by {} hidden ones", shape.rank,
+                     shape.key_dim, shape.hidden);
+}
+
 nlohmann::ordered_json Rows(const std::vector<float>& values, uint32_t layers) {
   auto rows = nlohmann::ordered_json::array();
   const size_t columns = values.size() / layers;
@@ -111,6 +118,8 @@ std::string LayerText(const HeadProfile& heads, ProfileSections section) {
     case kProfileSensitivity:
       return Line("key costs", SensitivityText(heads.key_sensitivity)) +
              Line("value costs", SensitivityText(heads.value_sensitivity));
+    case kProfileFold:
+      return Line("fold networks", FoldText(FoldShapeOf(heads).value()));
     default:
       return "";
   }
@@ -136,6 +145,11 @@ nlohmann::ordered_json LayerJson(const HeadProfile& heads, ProfileSections secti
       json["keys"] = Rows(heads.key_sensitivity, heads.num_layers);
       json["values"] = Rows(heads.value_sensitivity, heads.num_layers);
       break;
+    case kProfileFold: {
+      const FoldShape shape = FoldShapeOf(heads).value();
+      json = {{"key_dim", shape.key_dim}, {"hidden", shape.hidden}, {"features", shape.rank}};
+      break;
+    }
     default:
       break;
   }

@@ -272,6 +272,14 @@ Status Compression::KeepSelected() {
                                std::span(weights_).subspan(first, num_heads_),
                                std::span(allocated_).subspan(first, num_heads_)},
                               plan_.select.values, kept);
+    if (plan_.folds()) {
+      tools_.runner.Parallel([&](int thread, int num_threads) {
+        for (auto head = static_cast<uint32_t>(thread); head < num_heads_;
+             head += static_cast<uint32_t>(num_threads)) {
+          sequence_.folded.Fold(cache_, layer, head, kept[head]);
+        }
+      });
+    }
     for (uint32_t head = 0; head < num_heads_; ++head) {
       if (kept[head].size() == ScoresOf(layer, head).size()) continue;
       DroppedEntries dropped;

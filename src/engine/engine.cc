@@ -120,6 +120,7 @@ Status Engine::Impl::AddRows(Sequence& sequence, std::span<const int32_t> tokens
                             .num_rows = static_cast<uint32_t>(tokens.size()),
                             .observer = observer,
                             .compensation = &sequence.compensation,
+                            .folded = &sequence.folded,
                             .reader = selects ? &sequence.reader : nullptr});
   return {};
 }

@@ -15,6 +15,7 @@
 #include "engine/admission.h"
 #include "engine/compensation.h"
 #include "engine/entry_reader.h"
+#include "engine/fold.h"
 #include "engine/move_sinks.h"
 #include "engine/observations.h"
 #include "gguf/gguf.h"
@@ -55,7 +56,8 @@ struct Sequence {
   // Tokens that are going to be generated, for which a budget in bytes leaves room at the end of
   // the prompt, as far as a quarter of it goes. It holds without, but may compress again sooner.
   uint64_t tokens_to_come = 0;
-  Compensation compensation;  // what the recipe folds its dropped entries into
+  Compensation compensation;  // the means of what the recipe has dropped
+  FoldedEntries folded;       // what it has folded
   Admission admission;        // of a recipe that drops tokens while they are read
   EntryReader reader;         // what the recipe reads for a new token
 

@@ -40,16 +40,28 @@ std::vector<std::string> Recipes() {
   for (const MethodInfo* method : Methods()) {
     if (DropsEntries(*method)) recipes.push_back(RecipeForShortTexts(method->name));
   }
-  for (const char* text :
-       {"keydiff(sinks=2,recent=5) + alloc=ada", "snapkv(reduce=max,pool=mean) + alloc=pyramid",
-        "h2o(norm=age,every=3) + select=chunks(size=7)", "vatp(over=snapkv) + alloc=ada",
-        "random + select=layer + f32", "score=tova + when=always(every=2)",
-        "score=streaming + when=chunks", "streaming + alloc=headkv(beta=2)",
-        "score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
-        "snapkv + alloc=ada + select=critical", "expected(eps=0.01) + alloc=ada",
-        "expected(values=none,sinks=0) + select=critical", "snapkv + alloc=cake",
-        "cake + when=always(every=4)", "kvzip(chunk=60) + when=decode(every=4)",
-        "snapkv + alloc=global", "fastgen(recovery=0.8,shares=growing)"}) {
+  for (const char* text : {"keydiff(sinks=2,recent=5) + alloc=ada",
+                           "snapkv(reduce=max,pool=mean) + alloc=pyramid",
+                           "h2o(norm=age,every=3) + select=chunks(size=7)",
+                           "vatp(over=snapkv) + alloc=ada",
+                           "random + select=layer + f32",
+                           "score=tova + when=always(every=2)",
+                           "score=streaming + when=chunks",
+                           "streaming + alloc=headkv(beta=2)",
+                           "score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
+                           "snapkv + alloc=ada + select=critical",
+                           "expected(eps=0.01) + alloc=ada",
+                           "expected(values=none,sinks=0) + select=critical",
+                           "snapkv + alloc=cake",
+                           "cake + when=always(every=4)",
+                           "kvzip(chunk=60) + when=decode(every=4)",
+                           "snapkv + alloc=global",
+                           "fastgen(recovery=0.8,shares=growing)",
+                           "snapkv + alloc=ada + when=decode(every=3) + fold=less",
+                           "streaming + fold=less",
+                           "kvzip(chunk=60) + fold=less",
+                           "score=tova + when=always(every=4) + fold=less + f32",
+                           "duo(sinks=4,recent=20) + fold=less"}) {
     recipes.emplace_back(text);
   }
   return recipes;
@@ -69,7 +81,8 @@ const std::map<std::string, std::string> kIdentities = {
     {"score=snapkv(window=8) + alloc=razor(local=20) + when=always(every=3)",
      "score=snapkv(window=8) + alloc=razor(local=20,echo=1) + when=always(every=3)"},
     {"fastgen(recovery=0.8)", "fastgen(recovery=2)"},
-    {"fastgen(recovery=0.8,shares=growing)", "fastgen(recovery=1.5)"}};
+    {"fastgen(recovery=0.8,shares=growing)", "fastgen(recovery=1.5)"},
+    {"duo(sinks=4,recent=20) + fold=less", "duo(sinks=4,recent=20,full=1) + fold=less"}};
 
 // The setting with which a recipe keeps all of a text.
 PlannedRun Identity(const std::string& recipe, uint64_t length) {

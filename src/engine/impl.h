@@ -8,6 +8,7 @@
 
 #include "engine/compress.h"
 #include "engine/engine.h"
+#include "engine/fold.h"
 #include "engine/profile.h"
 #include "engine/replay.h"
 #include "engine/step.h"
@@ -29,6 +30,7 @@ struct Engine::Impl {
   Status profile_found;  // the error of a profile beside the model that cannot be used
   std::optional<ReplayText> replay_text;  // these two once a recipe needs them
   std::vector<TokenKind> token_kinds;
+  std::shared_ptr<const FoldNetworks> fold_networks;
 
   Status FindProfile();
   Status CheckProfile(const Plan& plan) const;
@@ -38,6 +40,11 @@ struct Engine::Impl {
   Status CheckReading(const PlannedRun& kv) const;
   Status CheckBytes(const PlannedRun& kv) const;
   Status CheckChannels(const PlannedRun& kv) const;
+  Status PrepareFold(const PlannedRun& kv);
+  Status CheckFoldFits(const Sequence& sequence) const;
+  FoldedEntries FoldedFor(const Plan& plan) const;  // after PrepareFold
+  uint64_t FoldBytes(const Plan& plan) const;       // of all heads' states; after PrepareFold
+  ByteBudget BytesOf(const PlannedRun& kv, const CacheSpec& spec) const;
   uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
   Status DropEntries(Sequence& sequence, CompressionReport* report, const FeedProgress& progress);
   Status CompressTo(Sequence& sequence, uint64_t entries, uint64_t room,

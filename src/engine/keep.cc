@@ -1,4 +1,6 @@
 // Sequences, and how the engine keeps their caches within what the recipe and the budget say.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -19,10 +21,6 @@ constexpr uint64_t kRoomShare = 16;
 
 constexpr uint64_t kMaxPositions = 1 << 20;  // beyond, rope in f32 becomes inexact
 
-ByteBudget BytesOf(const PlannedRun& kv, const CacheSpec& spec) {
-  return {spec, kv.plan.storage.residual, kv.budget->amount};
-}
-
 Status CheckForm(const Form* form, const char* side, uint32_t dim, const std::string& model) {
   if (form == nullptr || dim % form->dim_multiple == 0) return {};
   return InputError("the form " + std::string(form->name) + " holds multiples of " +
@@ -32,6 +30,12 @@ Status CheckForm(const Form* form, const char* side, uint32_t dim, const std::st
 }
 
 }  // namespace
+
+// A state that entries are folded into takes its part of the budget from the start.
+ByteBudget Engine::Impl::BytesOf(const PlannedRun& kv, const CacheSpec& spec) const {
+  const uint64_t folded = FoldBytes(kv.plan), amount = kv.budget->amount;
+  return {spec, kv.plan.storage.residual, amount - std::min(amount, folded)};
+}
 
 Status CheckForms(const CacheSpec& spec, const std::string& model) {
   for (uint32_t layer = 0; layer < spec.num_layers; ++layer) {
@@ -114,24 +118,15 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
 CacheSpec Engine::cache_spec() const { return impl_->SpecFor(impl_->keep_all.plan); }
 
 Sequence Sequence::Fork() const {
-  return {cache.Fork(),
-          tokens,
-          kv,
-          pinned,
-          observations,
-          entries_per_head,
-          since_compression,
-          head_memory,
-          sink_keys,
-          tokens_to_come,
-          compensation,
-          admission,
-          reader};
+  return {cache.Fork(),      tokens,      kv,        pinned,         observations, entries_per_head,
+          since_compression, head_memory, sink_keys, tokens_to_come, compensation, folded,
+          admission,         reader};
 }
 
 CacheUsage Sequence::Usage() const {
   CacheUsage usage = cache.Usage();
-  const uint64_t beside = compensation.bytes() + admission.bytes() + reader.bytes();
+  const uint64_t beside =
+      compensation.bytes() + folded.bytes() + admission.bytes() + reader.bytes();
   usage.metadata += beside;
   usage.held += beside;
   usage.held_peak += beside;
@@ -147,6 +142,7 @@ void Sequence::Truncate(size_t num_tokens) {
   cache.Truncate(static_cast<int32_t>(num_tokens));
   observations.Truncate(static_cast<int32_t>(num_tokens));
   compensation.Truncate(static_cast<int32_t>(num_tokens));
+  folded.Truncate(static_cast<int32_t>(num_tokens));
   admission.Truncate(static_cast<int32_t>(num_tokens));
   tokens.resize(num_tokens);
 }
@@ -182,6 +178,7 @@ Result<Sequence> Engine::NewSequence(std::span<const PlannedRun> kvs) {
   sequence.observations = Observations(impl_->model->shape(), needs);
   sequence.admission = Admission(sequence.kv.plan, impl_->model->shape());
   sequence.reader = impl_->ReaderFor(kvs[0].plan);
+  sequence.folded = impl_->FoldedFor(kvs[0].plan);
   return sequence;
 }
 
@@ -204,6 +201,7 @@ Result<Sequence> Engine::ForkAs(const Sequence& prompt, const PlannedRun& kv) {
   Sequence fork = prompt.Fork();
   fork.kv = kv;
   fork.reader = impl_->ReaderFor(kv.plan);
+  if (!same) fork.folded = impl_->FoldedFor(kv.plan);
   return fork;
 }
 
@@ -223,6 +221,7 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report,
 // At the end of a prompt.
 Status Engine::Impl::DropEntries(Sequence& sequence, CompressionReport* report,
                                  const FeedProgress& progress) {
+  PITH_TRY(CheckFoldFits(sequence));
   uint64_t room = 0;
   if (InBytes(sequence.kv)) {
     const uint64_t most = BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk();
@@ -239,6 +238,7 @@ Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   PITH_TRY(CheckForms(SpecFor(kv.plan), options.model_path));
   PITH_TRY(CheckReading(kv));
   PITH_TRY(CheckChannels(kv));
+  PITH_TRY(PrepareFold(kv));
   if (kv.plan.keeps_all() && !kv.plan.admits()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
@@ -292,6 +292,48 @@ Status Engine::Impl::CheckChannels(const PlannedRun& kv) const {
                     options.model_path, "Give a larger ratio, or another store.");
 }
 
+Status Engine::Impl::PrepareFold(const PlannedRun& kv) {
+  if (!kv.plan.folds() || fold_networks != nullptr) return {};
+  const std::optional<FoldShape> shape = FoldShapeOf(*profile);
+  PITH_CHECK(shape.has_value());
+  if (shape->key_dim != model->shape().key_dim) {
+    return InputError(fmt::format("the fold networks of the profile are for keys of {} numbers, "
+                                  "and those of the model have {}",
+                                  shape->key_dim, model->shape().key_dim),
+                      options.profile_path, "Train them again: pith calibrate less.");
+  }
+  fold_networks = std::make_shared<const FoldNetworks>(*profile);
+  return {};
+}
+
+FoldedEntries Engine::Impl::FoldedFor(const Plan& plan) const {
+  return plan.folds() ? FoldedEntries(fold_networks, SpecFor(plan)) : FoldedEntries();
+}
+
+uint64_t Engine::Impl::FoldBytes(const Plan& plan) const {
+  if (!plan.folds()) return 0;
+  const ModelShape& s = model->shape();
+  return uint64_t{s.num_layers} * s.num_kv_heads * fold_networks->state_floats(s.value_dim) *
+         sizeof(float);
+}
+
+// Of a share of the bytes something must be left beside the states.
+Status Engine::Impl::CheckFoldFits(const Sequence& sequence) const {
+  const std::optional<Budget>& budget = sequence.kv.budget;
+  if (!budget || budget->kind != Budget::Kind::kShareOfF16) return {};
+  const uint64_t folded = FoldBytes(sequence.kv.plan);
+  const ModelShape& s = model->shape();
+  const auto full = static_cast<double>(uint64_t{2} * s.num_layers * s.num_kv_heads *
+                                        (s.key_dim + s.value_dim) * sequence.tokens.size());
+  const double share =
+      full * static_cast<double>(budget->amount) / static_cast<double>(budget->divisor);
+  if (folded == 0 || static_cast<double>(folded) < share) return {};
+  return InputError(fmt::format("the {} bytes that entries are folded into are more than the "
+                                "budget has for a prompt of {} tokens",
+                                folded, sequence.tokens.size()),
+                    "budget \"" + budget->text + "\"", "Give a larger budget or a longer prompt.");
+}
+
 // What a budget in bytes must hold at least: a chunk beside what is protected.
 Status Engine::Impl::CheckBytes(const PlannedRun& kv) const {
   if (!InBytes(kv)) return {};
@@ -315,7 +357,9 @@ Status Engine::Impl::CheckBytes(const PlannedRun& kv) const {
 uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
                                   uint64_t room) const {
   const CacheSpec& spec = sequence.cache.spec();
-  if (!InBytes(sequence.kv)) return BudgetEntries(sequence.kv, spec, num_tokens);
+  if (!InBytes(sequence.kv)) {
+    return BudgetEntries(sequence.kv, spec, num_tokens, FoldBytes(sequence.kv.plan));
+  }
   return BytesOf(sequence.kv, spec).MaxEntries(room);
 }
 

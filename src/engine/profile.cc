@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "engine/fold.h"
 #include "gguf/write.h"
 #include "model/architecture.h"
 #include "model/weights.h"
@@ -32,8 +33,9 @@ tl::unexpected<Error> Damaged(const std::string& path, const std::string& proble
 enum class Columns : uint8_t {
   kQueryHeads,
   kKvHeads,
-  kOne,       // a number of bits
-  kChannels,  // [kv_head][channel], of as many channels as the file says
+  kOne,            // a number of bits
+  kChannels,       // [kv_head][channel], of as many channels as the file says
+  kQueryNetworks,  // [query_head], of as many numbers as the file says
   kLayers,
   kLevels,  // kSensitivityBits
 };
@@ -45,6 +47,7 @@ struct Table {
   float least = 0, most = 1;
 };
 constexpr float kAny = std::numeric_limits<float>::max();
+constexpr float kF16 = 65504;
 constexpr Table kTables[] = {
     {kRetrieval, kProfileRetrieval, &HeadProfile::retrieval, Columns::kQueryHeads},
     {"gates", kProfileGates, &HeadProfile::gates, Columns::kKvHeads},
@@ -60,9 +63,18 @@ constexpr Table kTables[] = {
      kAny},
     {"value_sensitivity", kProfileSensitivity, &HeadProfile::value_sensitivity, Columns::kLevels, 0,
      kAny},
+    {"fold_query_in", kProfileFold, &HeadProfile::fold_query_in, Columns::kQueryNetworks, -kF16,
+     kF16},
+    {"fold_query_out", kProfileFold, &HeadProfile::fold_query_out, Columns::kQueryNetworks, -kF16,
+     kF16},
+    {"fold_key_in", kProfileFold, &HeadProfile::fold_key_in, Columns::kChannels, -kF16, kF16},
+    {"fold_key_out", kProfileFold, &HeadProfile::fold_key_out, Columns::kChannels, -kF16, kF16},
+    {"fold_mix", kProfileFold, &HeadProfile::fold_mix, Columns::kChannels, -kF16, kF16},
+    {"fold_sigma1", kProfileFold, &HeadProfile::fold_sigma1, Columns::kChannels, -kF16, kF16},
+    {"fold_sigma2", kProfileFold, &HeadProfile::fold_sigma2, Columns::kChannels, -kF16, kF16},
 };
 
-// 0: whatever is a multiple of the KV heads.
+// 0: whatever is a multiple of the heads.
 uint32_t NumColumns(const Table& table, const HeadProfile& heads) {
   switch (table.columns) {
     case Columns::kQueryHeads:
@@ -76,6 +88,7 @@ uint32_t NumColumns(const Table& table, const HeadProfile& heads) {
     case Columns::kLevels:
       return kSensitivityBits.size();
     case Columns::kChannels:
+    case Columns::kQueryNetworks:
       break;
   }
   return 0;
@@ -123,13 +136,17 @@ Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
   const GgufTensor* tensor = file.FindTensor(table.name);
   if (tensor == nullptr) return {};
   const uint32_t fixed = NumColumns(table, *heads);
-  const bool fits = fixed > 0 ? tensor->ne[0] == fixed : tensor->ne[0] % heads->num_kv_heads == 0;
+  const bool of_queries = table.columns == Columns::kQueryNetworks;
+  const uint32_t unit = of_queries ? heads->num_query_heads : heads->num_kv_heads;
+  const bool fits = fixed > 0 ? tensor->ne[0] == fixed : tensor->ne[0] % unit == 0;
   if (tensor->type != GGML_TYPE_F32 || tensor->num_dims > 2 || !fits ||
       tensor->ne[1] != heads->num_layers) {
     return Damaged(file.path(),
                    fmt::format("\"{}\" is {} x {} of {}, not {} x {} of f32", table.name,
                                tensor->ne[0], tensor->ne[1], TensorTypeName(tensor->type),
-                               fixed > 0 ? std::to_string(fixed) : "a multiple of the KV heads",
+                               fixed > 0    ? std::to_string(fixed)
+                               : of_queries ? "a multiple of the query heads"
+                                            : "a multiple of the KV heads",
                                heads->num_layers));
   }
   std::vector<float>& values = heads->*table.values;
@@ -188,6 +205,7 @@ std::span<const ProfileSection> AllProfileSections() {
        "Measure it: pith calibrate similarity -m {}."},
       {kProfileSensitivity, "sensitivity", "what few bits cost in each layer",
        "Measure it: pith calibrate similarity -m {}."},
+      {kProfileFold, "fold", "fold networks (LESS)", "Train them: pith calibrate less -m {}."},
   };
   static_assert(std::size(kSections) == kNumProfileSections);
   return kSections;
@@ -229,6 +247,9 @@ Result<Profile> ReadProfile(const std::string& path) {
     const ProfileSection& section = AllProfileSections()[i];
     PITH_TRY(CheckWhole(path, heads, section));
     if ((heads.sections() & section.bit) == 0) continue;
+    if (section.bit == kProfileFold && !FoldShapeOf(heads)) {
+      return Damaged(path, "the sizes of the tables of \"fold\" do not fit each other");
+    }
     const Result<std::string_view> origin =
         file.StringOr(Key(std::string(section.name) + ".origin"), "");
     if (!origin) return Damaged(path, origin.error().what);

@@ -24,7 +24,7 @@ struct ProfileSection {
   std::string_view made_by;  // how to make it: a sentence with {} for the model's file
 };
 std::span<const ProfileSection> AllProfileSections();
-inline constexpr size_t kNumProfileSections = 7;
+inline constexpr size_t kNumProfileSections = 8;
 
 // The model that a profile is for.
 struct ModelIdentity {

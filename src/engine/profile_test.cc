@@ -169,6 +169,8 @@ TEST_F(ProfileTest, WhatIsMissing_IsNamedWithTheCommandThatMakesIt) {
   EXPECT_THAT(refusal("tuned"), AllOf(HasSubstr("\"full + store=tuned\" needs"),
                                       HasSubstr("no section \"bits\""), HasSubstr("--bits")));
   EXPECT_THAT(refusal("snapkv + tuned"), HasSubstr("no section \"bits\""));
+  EXPECT_THAT(refusal("less"),
+              AllOf(HasSubstr("no section \"fold\""), HasSubstr("pith calibrate less -m")));
   EXPECT_TRUE(CheckProfileFor(ParseRecipe("headkv").value(), "", model_path_));
   EXPECT_TRUE(CheckProfileFor(ParseRecipe("snapkv").value(), "", model_path_));
   EXPECT_FALSE(CheckProfileFor(ParseRecipe("headkv").value(), "/no/such/profile", model_path_));
@@ -212,6 +214,73 @@ TEST_F(ProfileTest, DamagedLayersAndChannels_AreRefused) {
               HasSubstr("a value of -1"));
   EXPECT_THAT(both("key_sensitivity", "value_sensitivity", 3, {0, 0, 0, 0, HUGE_VALF, 0}),
               HasSubstr("a value of inf"));
+}
+
+// Two features of keys with three numbers, made by two hidden ones.
+Profile WithFold() {
+  Profile profile;
+  HeadProfile& heads = profile.heads;
+  const auto fill = [](std::vector<float>* table, size_t heads_in_all, size_t each) {
+    for (size_t i = 0; i < heads_in_all * each; ++i) table->push_back(float(i) / 8 - 3);
+  };
+  fill(&heads.fold_query_in, size_t{kLayers} * kQueryHeads, 6);
+  fill(&heads.fold_query_out, size_t{kLayers} * kQueryHeads, 4);
+  fill(&heads.fold_key_in, size_t{kLayers} * kKvHeads, 6);
+  fill(&heads.fold_key_out, size_t{kLayers} * kKvHeads, 4);
+  fill(&heads.fold_mix, size_t{kLayers} * kKvHeads, 4);
+  fill(&heads.fold_sigma1, size_t{kLayers} * kKvHeads, 2);
+  fill(&heads.fold_sigma2, size_t{kLayers} * kKvHeads, 2);
+  profile.origins[7] = "trained";
+  return profile;
+}
+
+TEST_F(ProfileTest, FoldNetworks_AreKeptBesideTheRest) {
+  ASSERT_TRUE(AddToProfile(path_, model_, WithGates()));
+  const Profile given = WithFold();
+  ASSERT_TRUE(AddToProfile(path_, model_, given));
+  const auto read = ReadProfile(path_);
+  ASSERT_TRUE(read) << read.error().Message();
+  EXPECT_EQ(read->heads.sections(), kProfileGates | kProfileFold);
+  EXPECT_EQ(read->heads.fold_query_in, given.heads.fold_query_in);
+  EXPECT_EQ(read->heads.fold_query_out, given.heads.fold_query_out);
+  EXPECT_EQ(read->heads.fold_key_in, given.heads.fold_key_in);
+  EXPECT_EQ(read->heads.fold_key_out, given.heads.fold_key_out);
+  EXPECT_EQ(read->heads.fold_mix, given.heads.fold_mix);
+  EXPECT_EQ(read->heads.fold_sigma1, given.heads.fold_sigma1);
+  EXPECT_EQ(read->heads.fold_sigma2, given.heads.fold_sigma2);
+  EXPECT_EQ(read->origins[7], "trained");
+}
+
+TEST_F(ProfileTest, DamagedFoldNetworks_AreRefused) {
+  constexpr const char* kNames[] = {"fold_query_in", "fold_query_out", "fold_key_in",
+                                    "fold_key_out",  "fold_mix",       "fold_sigma1",
+                                    "fold_sigma2"};
+  const HeadProfile good = WithFold().heads;
+  const std::vector<float>* const tables[] = {
+      &good.fold_query_in, &good.fold_query_out, &good.fold_key_in, &good.fold_key_out,
+      &good.fold_mix,      &good.fold_sigma1,    &good.fold_sigma2};
+  // All tables, one of which `change` was let at.
+  const auto refusal = [&](size_t changed, const auto& change) {
+    return Refusal([&](GgufBuilder& file) {
+      for (size_t i = 0; i < std::size(kNames); ++i) {
+        std::vector<float> table = *tables[i];
+        if (i == changed) change(table);
+        if (table.empty()) continue;
+        file.Tensor(kNames[i], kLayers, static_cast<uint32_t>(table.size() / kLayers), table);
+      }
+    });
+  };
+  EXPECT_EQ(refusal(0, [](auto&) {}), "");
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    EXPECT_THAT(refusal(i, [](auto& table) { table.resize(table.size() / 2); }),
+                HasSubstr("do not fit each other"));
+    EXPECT_THAT(refusal(i, [](auto& table) { table.clear(); }),
+                AllOf(HasSubstr("missing"), HasSubstr(kNames[i])));
+    EXPECT_THAT(refusal(i, [](auto& table) { table[1] = std::nanf(""); }), HasSubstr("nan"));
+    EXPECT_THAT(refusal(i, [](auto& table) { table[1] = 7e4f; }), HasSubstr("outside -65504"));
+  }
+  EXPECT_THAT(refusal(0, [](auto& table) { table.resize(kLayers * 6); }),
+              HasSubstr("a multiple of the query heads"));
 }
 
 TEST_F(ProfileTest, DamagedProfiles_AreRefused) {

@@ -186,8 +186,9 @@ Status RepeatPiece(const ReplayTools& tools, const Piece& piece, const Sequence&
     const auto step = std::span(positions).subspan(done, count);
     PITH_TRY(cache.Extend(step));
     observer.Begin(piece, count);
-    const StepSequence rows = {&cache, 0, static_cast<uint32_t>(count), &observer,
-                               &sequence.compensation};
+    const StepSequence rows = {
+        &cache,          0, static_cast<uint32_t>(count), &observer, &sequence.compensation,
+        &sequence.folded};
     PITH_TRY(
         tools.runner.Run({std::span(piece.tokens).subspan(done, count), step, {&rows, 1}, {}}));
     done += count;

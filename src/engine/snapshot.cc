@@ -17,7 +17,7 @@ namespace pith {
 namespace {
 
 constexpr char kMagic[8] = {'P', 'I', 'T', 'H', 'S', 'N', 'A', 'P'};
-constexpr uint32_t kVersion = 4;
+constexpr uint32_t kVersion = 5;
 constexpr size_t kChecksumBytes = sizeof(uint64_t);
 
 // Everything that is known before the parts of varying length.

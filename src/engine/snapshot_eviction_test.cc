@@ -135,7 +135,7 @@ std::vector<std::string> Recipes() {
     if (DropsEntries(*method)) recipes.push_back(RecipeForShortTexts(method->name));
   }
   for (const char* text :
-       {"adakv + f32", "h2o(every=4)", "score=streaming + when=chunks",
+       {"adakv + f32", "h2o(every=4)", "score=streaming + when=chunks", "streaming + fold=less",
         "snapkv(window=8) + think(ratio=0.5,window=8,bias=mean)", "think(ratio=0.5,window=8)"}) {
     recipes.emplace_back(text);
   }

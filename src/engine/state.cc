@@ -45,7 +45,8 @@ bool StateFits(const Sequence& sequence) {
          (sinks == 0 || sinks == all_sinks) && sequence.sink_keys.first_position >= 0 &&
          ArePlausible(sequence.sink_keys.rows) &&
          sequence.observations.Fits(sequence.cache, sequence.tokens.size()) &&
-         sequence.compensation.Fits(sequence.cache, sequence.tokens.size());
+         sequence.compensation.Fits(sequence.cache, sequence.tokens.size()) &&
+         sequence.folded.Fits(sequence.cache, sequence.tokens.size());
 }
 
 }  // namespace
@@ -54,12 +55,14 @@ void SaveState(const Sequence& sequence, ByteWriter* out) {
   PITH_CHECK(StateFields(*out, sequence).has_value());
   sequence.observations.Save(out);
   sequence.compensation.Save(out);
+  sequence.folded.Save(out);
 }
 
 Status LoadState(ByteReader* in, const Error& damaged, Sequence* sequence) {
   PITH_TRY(StateFields(*in, *sequence));
   PITH_TRY(sequence->observations.Load(in));
   PITH_TRY(sequence->compensation.Load(in));
+  PITH_TRY(sequence->folded.Load(in, damaged.where));
   if (!StateFits(*sequence)) return tl::unexpected<Error>(damaged);
   return {};
 }

@@ -396,6 +396,7 @@ void StepRunner::PlanAttention(const StepInput& input) {
       rows.heads = sequence.cache->Heads(layer);
       rows.runs = sequence.runs;
       if (sequence.compensation != nullptr) rows.extras = sequence.compensation->Layer(layer);
+      if (sequence.folded != nullptr) rows.folds = sequence.folded->Layer(layer);
       if (only_outputs) {
         const size_t begin = next_output;
         const size_t end_row = sequence.first_row + sequence.num_rows;

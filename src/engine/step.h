@@ -19,6 +19,7 @@
 #include "cache/cache.h"
 #include "engine/compensation.h"
 #include "engine/entry_reader.h"
+#include "engine/fold.h"
 #include "engine/observer.h"
 #include "kernel/attend.h"
 #include "model/segments.h"
@@ -34,6 +35,7 @@ struct StepSequence {
   uint32_t num_rows = 0;
   StepObserver* observer = nullptr;            // null if nobody looks
   const Compensation* compensation = nullptr;  // null if nothing was ever dropped
+  const FoldedEntries* folded = nullptr;       // likewise
   // Of a step through one layer: the entries that the rows write, ascending and the same in every
   // head, [num_rows], if these are not the last ones; and what they attend to, [num_kv_heads], if
   // that is not all that the cache holds in the layer.

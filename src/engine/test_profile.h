@@ -7,11 +7,31 @@
 #include <string_view>
 #include <vector>
 
+#include "base/rng.h"
 #include "engine/profile.h"
 #include "model/model.h"
 #include "recipe/recipe.h"
 
 namespace pith {
+
+// Networks as training begins with them, larger: their features are of the size of weights.
+inline void FillFold(const ModelIdentity& model, uint32_t key_dim, HeadProfile* heads) {
+  constexpr size_t kHidden = 24, kRank = 4;
+  Rng rng(6);
+  const auto fill = [&](std::vector<float>* values, size_t size, float spread) {
+    values->resize(size);
+    for (float& x : *values) x = spread * rng.Normal();
+  };
+  const size_t query_heads = size_t{model.num_layers} * model.num_query_heads;
+  const size_t kv_heads = size_t{model.num_layers} * model.num_kv_heads;
+  fill(&heads->fold_query_in, query_heads * key_dim * kHidden, 0.3f);
+  fill(&heads->fold_query_out, query_heads * kHidden * kRank, 0.3f);
+  fill(&heads->fold_key_in, kv_heads * key_dim * kHidden, 0.3f);
+  fill(&heads->fold_key_out, kv_heads * kHidden * kRank, 0.3f);
+  fill(&heads->fold_mix, kv_heads * kRank * kRank, 0.5f);
+  fill(&heads->fold_sigma1, kv_heads * kRank, 1);
+  fill(&heads->fold_sigma2, kv_heads * kRank, 1);
+}
 
 // Heads that differ, and whose order is not that of their numbers.
 inline Profile MakeProfile(const ModelIdentity& model, uint32_t key_dim) {
@@ -31,6 +51,7 @@ inline Profile MakeProfile(const ModelIdentity& model, uint32_t key_dim) {
   fill(&heads.induction, query_heads, 14);
   fill(&heads.labels, size_t{model.num_layers} * model.num_kv_heads * key_dim, 5);
   heads.energies = heads.labels;
+  FillFold(model, key_dim, &heads);
   constexpr float kBits[] = {4, 16, 2, 8};
   for (uint32_t layer = 0; layer < model.num_layers; ++layer) {
     heads.key_bits.push_back(kBits[layer % 4]);

@@ -29,7 +29,6 @@ class FeatureNetwork {
 
   uint32_t dim() const { return dim_; }
   uint32_t rank() const { return rank_; }
-  uint64_t bytes() const { return (in_.size() + out_.size()) * sizeof(F16); }
 
   // features[rank] = f(x), x [dim].
   void Run(const float* x, float* features) const;

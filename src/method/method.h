@@ -15,8 +15,18 @@
 namespace pith {
 
 // The questions that a recipe answers, in the order in which a canonical recipe names them.
-enum class Stage : uint8_t { kScore, kAlloc, kSelect, kWhen, kAdmit, kChannels, kStore, kRead };
-inline constexpr size_t kNumStages = 8;
+enum class Stage : uint8_t {
+  kScore,
+  kAlloc,
+  kSelect,
+  kWhen,
+  kFold,
+  kAdmit,
+  kChannels,
+  kStore,
+  kRead
+};
+inline constexpr size_t kNumStages = 9;
 
 struct StageInfo {
   Stage stage;
@@ -47,7 +57,7 @@ struct Part {
   std::string_view needs;     // what the engine must gather for it, in words
   std::string_view protects;  // kScore: which entries are never dropped
 
-  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect, kChannels, kRead
+  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect, kFold, kChannels, kRead
   // kScore
   uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
   ScoreFunction score = nullptr;
@@ -73,6 +83,8 @@ struct Part {
   uint32_t (*decode_interval)(Parameters) = nullptr;  // compress again after so many tokens
   double (*drop)(Parameters) = nullptr;  // while generating, only what is over the budget, to so
                                          // much less than it, as a share of it
+  // kFold: dropped entries go into a state of each head, by the networks of a profile.
+  bool folds = false;
   // kAdmit: the prompt goes through the model layer by layer.
   AdmitJudges (*judges)(Parameters, uint64_t num_tokens) = nullptr;
   // Whether tokens are dropped behind a layer.

@@ -41,6 +41,7 @@ TEST(PartTable, EveryPart_CanDoWhatItsStageAsks) {
       EXPECT_EQ(part.protects.empty(), part.stage != Stage::kScore) << part.name;
       EXPECT_EQ(part.allocate != nullptr, part.stage == Stage::kAlloc) << part.name;
       EXPECT_EQ(part.select != nullptr, part.stage == Stage::kSelect && part.name != "full");
+      EXPECT_EQ(part.folds, part.stage == Stage::kFold) << part.name;
       EXPECT_EQ(part.admit != nullptr, part.stage == Stage::kAdmit) << part.name;
       EXPECT_EQ(part.judges != nullptr, part.stage == Stage::kAdmit) << part.name;
       EXPECT_EQ(part.drops != nullptr, part.stage == Stage::kAdmit) << part.name;

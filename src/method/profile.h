@@ -16,6 +16,7 @@ inline constexpr ProfileSections kProfileBits = 8;          // KVTuner
 inline constexpr ProfileSections kProfileChannels = 16;     // Double Sparsity, ThinK
 inline constexpr ProfileSections kProfileSimilarity = 32;   // MiniCache
 inline constexpr ProfileSections kProfileSensitivity = 64;  // what bits by layer are chosen by
+inline constexpr ProfileSections kProfileFold = 128;        // LESS
 
 // The numbers of bits whose costs kProfileSensitivity knows, one column each.
 inline constexpr std::array<uint32_t, 3> kSensitivityBits = {8, 4, 2};
@@ -35,13 +36,20 @@ struct HeadProfile {
   // [layer][kSensitivityBits] divergence when this side of this layer alone is stored so, 0 or more
   std::vector<float> key_sensitivity, value_sensitivity;
 
+  // The networks by which dropped entries are folded (kernel/features.h), for each head:
+  // [key_dim][hidden] and [hidden][rank] of queries, by [layer][query_head], and of keys, by
+  // [layer][kv_head]; [rank][rank], [rank] and [rank] more of keys. Within what f16 holds.
+  std::vector<float> fold_query_in, fold_query_out, fold_key_in, fold_key_out;
+  std::vector<float> fold_mix, fold_sigma1, fold_sigma2;
+
   ProfileSections sections() const {
     return (retrieval.empty() ? 0 : kProfileRetrieval) | (gates.empty() ? 0 : kProfileGates) |
            (echo.empty() || induction.empty() ? 0 : kProfileEcho) |
            (key_bits.empty() || value_bits.empty() ? 0 : kProfileBits) |
            (labels.empty() || energies.empty() ? 0 : kProfileChannels) |
            (key_similarity.empty() || value_similarity.empty() ? 0 : kProfileSimilarity) |
-           (key_sensitivity.empty() || value_sensitivity.empty() ? 0 : kProfileSensitivity);
+           (key_sensitivity.empty() || value_sensitivity.empty() ? 0 : kProfileSensitivity) |
+           (fold_sigma1.empty() ? 0 : kProfileFold);
   }
 };
 

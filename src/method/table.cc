@@ -32,6 +32,7 @@
   ROW(RazorMethod)        \
   ROW(KvZipMethod)        \
   ROW(FastGenMethod)      \
+  ROW(LessMethod)         \
   ROW(LazyLlmMethod)      \
   ROW(PyramidInferMethod) \
   ROW(ThinkMethod)        \
@@ -73,6 +74,7 @@ std::span<const StageInfo> Stages() {
       {Stage::kAlloc, "alloc", "How many entries may each head keep?"},
       {Stage::kSelect, "select", "Which entries stay?"},
       {Stage::kWhen, "when", "When is the cache compressed?"},
+      {Stage::kFold, "fold", "What becomes of entries that are dropped?"},
       {Stage::kAdmit, "admit", "Which tokens of a prompt go on to the next layer?"},
       {Stage::kChannels, "channels", "Which channels of the keys stay?"},
       {Stage::kStore, "store", "In which form are they stored?"},

@@ -16,7 +16,9 @@ namespace {
 std::vector<const PartUse*> Uses(const Plan& plan) {
   if (plan.admits()) return {&plan.admit};
   if (plan.keeps_all()) return {&plan.select};
-  return {&plan.score, &plan.alloc, &plan.select, &plan.when};
+  std::vector<const PartUse*> uses = {&plan.score, &plan.alloc, &plan.select, &plan.when};
+  if (plan.folds()) uses.push_back(&plan.fold);
+  return uses;
 }
 
 bool IsDefault(const Part& part) {
@@ -52,6 +54,14 @@ bool HasParts(const Preset& preset, std::span<const PartUse* const> uses) {
   });
 }
 
+// nullptr if there is none.
+const Preset* PresetOf(std::span<const PartUse* const> uses) {
+  for (const Preset& preset : AllPresets()) {
+    if (HasParts(preset, uses)) return &preset;
+  }
+  return nullptr;
+}
+
 std::string PresetText(const Preset& preset, std::span<const PartUse* const> uses) {
   std::vector<ParameterValue> values;
   for (const Part* part : preset.parts) {
@@ -74,10 +84,18 @@ std::string PartsText(std::span<const PartUse* const> uses) {
 }  // namespace
 
 std::string CanonicalText(const Plan& plan) {
-  const std::vector<const PartUse*> uses = Uses(plan);
-  const auto preset = std::ranges::find_if(
-      AllPresets(), [&](const Preset& candidate) { return HasParts(candidate, uses); });
-  std::string text = preset != AllPresets().end() ? PresetText(*preset, uses) : PartsText(uses);
+  std::vector<const PartUse*> uses = Uses(plan);
+  const Preset* preset = PresetOf(uses);
+  const bool folds_too = preset == nullptr && plan.folds();
+  if (folds_too) {
+    uses.pop_back();
+    preset = PresetOf(uses);
+  }
+  std::string text = preset != nullptr ? PresetText(*preset, uses) : PartsText(uses);
+  if (folds_too) {
+    text +=
+        " + fold=" + Written(plan.fold.part->name, plan.fold.part->parameters, plan.fold.values);
+  }
   if (const PartUse& channels = plan.channels; channels.part != nullptr) {
     text +=
         " + channels=" + Written(channels.part->name, channels.part->parameters, channels.values);

@@ -25,7 +25,7 @@ struct Choice {
 };
 
 // Defaults of the stages that may be left out.
-constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top",         "prompt",
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top",         "prompt", "",
                                                  "", "",        kDefaultStore, "all"};
 
 PartUse WithDefaults(Stage stage, std::string_view name) {
@@ -59,6 +59,7 @@ class Resolver {
     } else {
       plan.select = WithDefaults(Stage::kSelect, "full");
     }
+    if (At(Stage::kFold)) plan.fold = use(Stage::kFold);
     if (At(Stage::kAdmit)) plan.admit = use(Stage::kAdmit);
     plan.read = use(Stage::kRead);
     const auto& store = At(Stage::kStore);
@@ -115,8 +116,8 @@ class Resolver {
   Status CheckTogether() {
     const auto& select = At(Stage::kSelect);
     const bool full = select && select->use.part->select == nullptr;
-    for (const Stage stage :
-         {Stage::kScore, Stage::kAlloc, Stage::kSelect, Stage::kWhen, Stage::kAdmit}) {
+    for (const Stage stage : {Stage::kScore, Stage::kAlloc, Stage::kSelect, Stage::kWhen,
+                              Stage::kFold, Stage::kAdmit}) {
       const auto& choice = At(stage);
       if (!choice || (full && stage == Stage::kSelect)) continue;
       if (full) {
@@ -135,6 +136,7 @@ class Resolver {
     }
     PITH_TRY(CheckAdmit());
     PITH_TRY(CheckChannels());
+    PITH_TRY(CheckFold());
     const auto& score = At(Stage::kScore);
     const auto& store = At(Stage::kStore);
     if (score && store && store->storage.seals_keys() && score->use.part->num_moved != nullptr &&
@@ -243,6 +245,35 @@ class Resolver {
     return {};
   }
 
+  // What entries that live on in a state cannot go with.
+  Status CheckFold() {
+    const auto& fold = At(Stage::kFold);
+    if (!fold) return {};
+    const std::string_view name = fold->use.part->name;
+    if (const auto& alloc = At(Stage::kAlloc); alloc && alloc->use.part->compensates) {
+      return source_.Bad(alloc->offset,
+                         fmt::format("fold={} and alloc={} would both stand for the same dropped "
+                                     "entries",
+                                     name, alloc->use.part->name),
+                         "Leave one of them out.");
+    }
+    if (const auto& channels = At(Stage::kChannels)) {
+      return source_.Bad(channels->offset,
+                         fmt::format("channels={} leaves parts of the keys, of which fold={} could "
+                                     "not make features when they are dropped later",
+                                     channels->use.part->name, name),
+                         "Leave one of them out.");
+    }
+    if (const auto& read = At(Stage::kRead); read && read->use.part->read != nullptr) {
+      return source_.Bad(read->offset,
+                         fmt::format("read={} chooses among stored entries by what they would "
+                                     "weigh, and those that fold={} stands for cannot be chosen",
+                                     read->use.part->name, name),
+                         "Leave one of them out.");
+    }
+    return {};
+  }
+
   Result<Stage> FindStage(const Word& word) const {
     const auto found = std::ranges::find(Stages(), word.text, &StageInfo::name);
     if (found != Stages().end()) return found->stage;
@@ -311,7 +342,7 @@ std::string_view Trim(std::string_view text) {
 
 Needs Plan::needs() const {
   Needs needs{.profile = storage.profile()};
-  for (const PartUse* use : {&score, &alloc, &select, &channels, &read}) {
+  for (const PartUse* use : {&score, &alloc, &select, &fold, &channels, &read}) {
     if (use->part == nullptr || use->part->gather == nullptr) continue;
     needs.Add(use->part->gather(use->values));
   }

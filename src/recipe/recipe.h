@@ -24,6 +24,7 @@ struct PartUse {
 struct Plan {
   std::string canonical;  // parses to the same plan; the same for every way of writing it
   PartUse score, alloc, select, when;  // only `select` if every entry stays
+  PartUse fold;                        // no part if dropped entries are gone
   PartUse admit;                       // no part if every token goes through every layer
   PartUse channels;                    // no part if keys keep all channels
   PartUse read;
@@ -37,8 +38,9 @@ struct Plan {
   bool revives() const { return admits() && admit.part->revives; }
   Needs needs() const;                            // if it keeps all, what storage and reading need
   uint64_t num_protected(uint64_t budget) const;  // entries of each head that are never dropped
-  bool takes_budget() const;         // keeps_all() does not, and some ways of sharing it out do not
-  bool compensates() const;          // dropped entries are folded into one
+  bool takes_budget() const;  // keeps_all() does not, and some ways of sharing it out do not
+  bool compensates() const;   // dropped entries are folded into one
+  bool folds() const { return fold.part != nullptr; }  // dropped entries live on in a state
   uint32_t num_moved() const;        // first entries that change their positions (Part::num_moved)
   bool between_chunks() const;       // compressed between the chunks of a prompt
   uint32_t decode_interval() const;  // 0: not after a number of tokens

@@ -72,6 +72,10 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"ds(part=8)+kivi4", "full + store=kivi + read=ds(part=8)"},
       {"twilight(p=0.95,base=quest,share=0.25)", "full + read=twilight"},
       {"h2o + twilight(p=85%,base=all)", "h2o + read=twilight(p=0.85,base=all)"},
+      {"less", "less"},
+      {"h2o + fold=less", "less"},
+      {"fold=less + h2o(recent=0.25,norm=age)", "less(recent=0.25,norm=age)"},
+      {"kivi4 + fold=less + snapkv(window=64)", "snapkv(window=64) + fold=less + store=kivi"},
       {"think", "full + channels=think"},
       {"think(ratio=0.5,window=64,bias=mean) + snapkv",
        "snapkv + channels=think(ratio=0.5,window=64,bias=mean)"},
@@ -178,7 +182,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
       {"stoer=f16",
        "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
-       "There are: score, alloc, select, when, admit, channels, store, read."},
+       "There are: score, alloc, select, when, fold, admit, channels, store, read."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
        "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, tuned, mixed."},
@@ -226,6 +230,16 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"lazyllm + quest",
        "admit=lazyllm chooses at every step which tokens a layer sees, so that read=quest has "
        "nothing to decide (recipe, column 11). Leave one of them out"},
+      {"fold=less", "fold=less needs a score, and the recipe has none (recipe, column 6)"},
+      {"full + fold=less", "\"full\" keeps every entry, so that fold=less has nothing to decide"},
+      {"less + quest",
+       "read=quest chooses among stored entries by what they would weigh, and those that fold=less "
+       "stands for cannot be chosen"},
+      {"snapkv + think + fold=less",
+       "channels=think leaves parts of the keys, of which fold=less could not make features when "
+       "they are dropped later"},
+      {"razor + fold=less",
+       "fold=less and alloc=razor would both stand for the same dropped entries"},
       {"pyramidinfer + think",
        "channels=think chooses channels when all layers have read the prompt, and "
        "admit=pyramidinfer takes it through them one by one (recipe, column 1)"},

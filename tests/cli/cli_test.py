@@ -695,6 +695,20 @@ class Profiles(Case):
         self.refused("calibrate", "similarity", "-m", NANO, "-o", self.profile, "--length", "64",
                      says="--length is 64, outside 65")
 
+    def test_networks_are_taught_and_less_folds_by_them(self):
+        quick = ["-m", NANO, "-o", self.profile, "-t", "1", "--texts", "1", "--length", "64", "--epochs", "2"]
+        page = self.succeeds("calibrate", "less", *quick, "--hidden", "8", "--features", "4")
+        self.assertEqual(page, self.succeeds("inspect", self.profile))
+        self.assertIn("4 features of keys of 32 numbers, by 8 hidden ones", page)
+        shown = self.json("inspect", self.profile)["sections"]["fold"]
+        self.assertEqual((shown["features"], shown["hidden"]), (4, 8))
+        self.assertFalse(self.profile.with_name("p.gguf.less-training").exists())
+        plain = self.kept("--kv", "h2o", "--kv-budget", "60")
+        folded = self.kept("--kv", "less", "--kv-budget", "60", "--profile", self.profile)
+        self.assertEqual(folded["entries"], plain["entries"])
+        self.refused("calibrate", "less", *quick[:-4], "--length", "31", says="--length is 31, outside 32")
+        self.refused("calibrate", "less", *quick, "--features", "65", says="--features is 65")
+
     def test_recipes_use_the_profile(self):
         # Beside a copy of the model it is found by itself.
         model = self.file("model.gguf", NANO.read_bytes())
@@ -715,8 +729,8 @@ class Profiles(Case):
         self.assertLess(bench["runs"][0]["points"][0]["cache"]["entries"], 16 * 80)
 
     def test_what_is_missing_is_named_before_the_model_is_loaded(self):
-        for recipe, how in (("headkv", "heads"), ("duo", "import"), ("razor", "heads")):
-            budget = ["--kv-budget", "50"] if recipe == "headkv" else []
+        for recipe, how in (("headkv", "heads"), ("duo", "import"), ("razor", "heads"), ("less", "less")):
+            budget = ["--kv-budget", "50"] if recipe in ("headkv", "less") else []
             for command in (["run", "-p", "x"], ["chat", "--raw"], ["eval", "--suite", "niah"]):
                 self.refused(*command, "-m", "/no/such/model.gguf", "--kv", recipe, *budget,
                              says=f"no profile .*pith calibrate {how} -m /no/such/model.gguf")
