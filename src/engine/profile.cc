@@ -48,6 +48,7 @@ struct Table {
 };
 constexpr float kAny = std::numeric_limits<float>::max();
 constexpr float kF16 = 65504;
+constexpr float kSigma = 1e30f;
 constexpr Table kTables[] = {
     {kRetrieval, kProfileRetrieval, &HeadProfile::retrieval, Columns::kQueryHeads},
     {"gates", kProfileGates, &HeadProfile::gates, Columns::kKvHeads},
@@ -70,7 +71,7 @@ constexpr Table kTables[] = {
     {"fold_key_in", kProfileFold, &HeadProfile::fold_key_in, Columns::kChannels, -kF16, kF16},
     {"fold_key_out", kProfileFold, &HeadProfile::fold_key_out, Columns::kChannels, -kF16, kF16},
     {"fold_mix", kProfileFold, &HeadProfile::fold_mix, Columns::kChannels, -kF16, kF16},
-    {"fold_sigma1", kProfileFold, &HeadProfile::fold_sigma1, Columns::kChannels, -kF16, kF16},
+    {"fold_sigma1", kProfileFold, &HeadProfile::fold_sigma1, Columns::kChannels, -kSigma, kSigma},
     {"fold_sigma2", kProfileFold, &HeadProfile::fold_sigma2, Columns::kChannels, -kF16, kF16},
 };
 

@@ -277,7 +277,9 @@ TEST_F(ProfileTest, DamagedFoldNetworks_AreRefused) {
     EXPECT_THAT(refusal(i, [](auto& table) { table.clear(); }),
                 AllOf(HasSubstr("missing"), HasSubstr(kNames[i])));
     EXPECT_THAT(refusal(i, [](auto& table) { table[1] = std::nanf(""); }), HasSubstr("nan"));
-    EXPECT_THAT(refusal(i, [](auto& table) { table[1] = 7e4f; }), HasSubstr("outside -65504"));
+    // Only sigma1, which carries the size of exponentials, may be more than f16 holds.
+    EXPECT_THAT(refusal(i, [](auto& table) { table[1] = 1e31f; }), HasSubstr("outside -"));
+    EXPECT_EQ(refusal(i, [](auto& table) { table[1] = 7e4f; }).empty(), i == 5);
   }
   EXPECT_THAT(refusal(0, [](auto& table) { table.resize(kLayers * 6); }),
               HasSubstr("a multiple of the query heads"));
