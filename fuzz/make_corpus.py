@@ -59,7 +59,7 @@ CACHE_SEEDS = {
     "explicit": b"\0" + struct.pack("<QIII", 2, EXPLICIT, 3, 5) + KEYS * 2 + b"sutt" + struct.pack("<Q", 2) +
                 VALUES * 2 + b"b",
     "groups": b"\1" + struct.pack("<QQIIII", 5, 2, 1, 2, CONTIGUOUS, 0) + KEYS * 2 + GROUP_OF_2 + KEYS +
-              struct.pack("<QQI", 5, 0, 0) + VALUES * 5,
+              struct.pack("<QQQ", 5, 0, 0) + VALUES * 5,
     "one_by_one": b"\2" + struct.pack("<QQII", 2, 1, CONTIGUOUS, 0) + KEYS * 2 + struct.pack("<Q", 2) + VALUES * 2,
     "merged": b"\3" + struct.pack("<QQIIff6I", 4, 1, 1, 2, 0.25, 0.5, CONTIGUOUS, 0, CONTIGUOUS, 1, CONTIGUOUS, 3) +
               KEYS + GROUP_OF_2 + NORMS_OF_2 + KEYS + NORMS_OF_2 + KEYS * 2 +

@@ -60,6 +60,7 @@ KeptEntries Describe(const Engine& engine, const Sequence& sequence) {
     for (uint32_t head = 0; head < kept.num_kv_heads; ++head) {
       auto& positions = kept.positions.emplace_back(sequence.cache.num_entries(layer, head));
       sequence.cache.Positions(layer, head, positions);
+      std::ranges::sort(positions);  // exact entries of merged layers lie in front
     }
   }
   const CacheUsage usage = sequence.cache.Usage();

@@ -116,7 +116,7 @@ std::string MethodText(const MethodInfo& method) {
   const Plan plan = ParseRecipe(method.recipe).value();
   text += Row("recipe", std::string(method.recipe));
   for (const PartUse* use : {&plan.score, &plan.alloc, &plan.select, &plan.when, &plan.admit,
-                             &plan.channels, &plan.read}) {
+                             &plan.channels, &plan.merge, &plan.read}) {
     const bool decides = use->part != nullptr && !(plan.admits() && use == &plan.select);
     if (decides) text += PartText(*use->part);
   }

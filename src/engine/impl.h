@@ -52,7 +52,9 @@ struct Engine::Impl {
   Status MakeRoom(Sequence& sequence, uint64_t num_tokens);
   size_t ChunkOf(const Sequence& sequence) const;
   Status CompressBetween(Sequence& sequence, size_t to_come, const FeedProgress& progress = {});
+  Status CheckMerge(const PlannedRun& kv) const;
   Status Seal(Sequence& sequence, bool prompt_read);
+  Status Merge(Sequence& sequence, bool prompt_read);
   Status SealRead(Sequence& sequence, bool prompt);
   Status CompressWhileGenerating(Sequence& sequence);
   Status ThinOut(Sequence& sequence);

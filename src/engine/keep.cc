@@ -11,6 +11,7 @@
 #include "engine/budget_entries.h"
 #include "engine/channels.h"
 #include "engine/impl.h"
+#include "engine/merging.h"
 #include "engine/sealing.h"
 
 namespace pith {
@@ -112,6 +113,7 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
     add(profile->value_bits, nullptr, &spec.values);
   }
   spec.keys.sealed_dim = NumChannelsKept(store.channels, spec.keys);
+  spec.merged_with = MergedLayers(plan, s.num_layers, profile ? &*profile : nullptr);
   return spec;
 }
 
@@ -150,6 +152,7 @@ void Sequence::Truncate(size_t num_tokens) {
 bool SharesPrefill(const PlannedRun& a, const PlannedRun& b) {
   const double a_band = a.plan.needs().band, b_band = b.plan.needs().band;
   return !InBytes(a) && !InBytes(b) && a.plan.storage == b.plan.storage &&
+         a.plan.merge_rule() == b.plan.merge_rule() &&
          (!a.plan.storage.seals() || a.plan.keeps_all() == b.plan.keeps_all()) &&
          (a_band == b_band || a_band == 0 || b_band == 0) && !a.plan.between_chunks() &&
          !b.plan.between_chunks() && !a.plan.admits() && !b.plan.admits();
@@ -215,7 +218,8 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report,
   if (!sequence.kv.plan.keeps_all()) {
     PITH_TRY(impl_->DropEntries(sequence, report, progress));
   }
-  return sequence.kv.plan.storage.prunes() ? impl_->Seal(sequence, true) : Status();
+  if (sequence.kv.plan.storage.prunes()) PITH_TRY(impl_->Seal(sequence, true));
+  return impl_->Merge(sequence, true);
 }
 
 // At the end of a prompt.
@@ -239,6 +243,7 @@ Status Engine::Impl::PrepareFor(const PlannedRun& kv) {
   PITH_TRY(CheckReading(kv));
   PITH_TRY(CheckChannels(kv));
   PITH_TRY(PrepareFold(kv));
+  PITH_TRY(CheckMerge(kv));
   if (kv.plan.keeps_all() && !kv.plan.admits()) return {};
   if (!kv.budget && kv.plan.takes_budget()) {
     return InputError("\"" + kv.plan.canonical + "\" needs a budget", "recipe",
@@ -334,6 +339,13 @@ Status Engine::Impl::CheckFoldFits(const Sequence& sequence) const {
                     "budget \"" + budget->text + "\"", "Give a larger budget or a longer prompt.");
 }
 
+Status Engine::Impl::CheckMerge(const PlannedRun& kv) const {
+  if (!kv.plan.merge_rule().merges() || !SpecFor(kv.plan).merged_with.empty()) return {};
+  return InputError("\"" + kv.plan.canonical + "\" finds no two of the " +
+                        std::to_string(model->shape().num_layers) + " layers to merge",
+                    options.model_path, "Give a smaller start or tau, or leave the merge out.");
+}
+
 // What a budget in bytes must hold at least: a chunk beside what is protected.
 Status Engine::Impl::CheckBytes(const PlannedRun& kv) const {
   if (!InBytes(kv)) return {};
@@ -424,7 +436,15 @@ Status Engine::Impl::SealRead(Sequence& sequence, bool prompt) {
   const bool scored_later = prompt || sequence.entries_per_head == 0;
   if (scored_later && !sequence.kv.plan.keeps_all() && !InBytes(sequence.kv)) return {};
   if (prompt && sequence.kv.plan.storage.prunes()) return {};
-  return Seal(sequence, false);
+  PITH_TRY(Seal(sequence, false));
+  return prompt ? Status() : Merge(sequence, false);
+}
+
+// Layers are merged when the prompt has been read, and then in blocks.
+Status Engine::Impl::Merge(Sequence& sequence, bool prompt_read) {
+  return MergeTails(
+      sequence.kv.plan, prompt_read, [this](const auto& work) { runner->Parallel(work); },
+      sequence.cache);
 }
 
 // Between chunks: to what the budget is for the whole of the text, `to_come` tokens included.

@@ -53,7 +53,8 @@ Status SealTails(const Storage& storage, bool prompt_read, const RunParallel& ru
     for (uint32_t head = 0; head < spec.num_kv_heads; ++head) {
       for (const Side side : {Side::kKeys, Side::kValues}) {
         const Form* form = (side == Side::kKeys ? spec.keys : spec.values).SealedIn(layer);
-        if (form == nullptr || (form->packing == nullptr && !prompt_read)) continue;
+        if (form == nullptr || spec.Merges(layer) || (form->packing == nullptr && !prompt_read))
+          continue;
         const uint64_t tail = cache.num_unsealed(layer, head, side);
         const uint64_t count = NumToSeal(tail, form->group(side), ResidualOf(storage, *form, side));
         if (count > 0) requests.push_back({layer, head, side, count});

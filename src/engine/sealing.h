@@ -16,6 +16,7 @@ uint64_t NumToSeal(uint64_t tail, uint32_t group, uint32_t residual);
 uint32_t ResidualOf(const Storage& storage, const Form& sealed, Side side);
 
 // Seals what is old enough, layer by layer, so that little is held twice; on the threads of `run`.
+// Not layers that are merged (merging.h).
 // Keys that only lose channels are sealed at the end of a prompt (`prompt_read`), since those of
 // generated tokens keep all of them. Channels are chosen when the first keys of a head are sealed.
 Status SealTails(const Storage& storage, bool prompt_read, const RunParallel& run,

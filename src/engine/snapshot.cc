@@ -173,8 +173,9 @@ bool CacheFits(const SequenceCache& cache, const Plan& plan, uint64_t num_tokens
     const uint64_t entries = cache.num_entries(layer, head);
     if (entries > num_tokens || (plan.keeps_all() && entries != num_tokens)) return false;
     positions.resize(entries);
-    cache.Positions(layer, head, positions);  // ascending
-    if (entries > 0 && static_cast<uint64_t>(positions.back()) >= num_tokens) return false;
+    cache.Positions(layer, head, positions);
+    const auto last = std::ranges::max_element(positions);
+    if (entries > 0 && static_cast<uint64_t>(*last) >= num_tokens) return false;
   }
   return true;
 }

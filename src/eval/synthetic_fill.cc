@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "engine/merging.h"
 #include "engine/sealing.h"
 
 namespace pith {
@@ -60,9 +61,10 @@ Status FillSequence(Sequence* sequence, uint32_t count, const SyntheticEntries& 
     }
     first += step;
     sequence->tokens.resize(first, 0);
-    if (plan.keeps_all() && !plan.storage.prunes()) {
-      PITH_TRY(SealTails(plan.storage, false, nullptr, *sequence));
-    }
+    if (!plan.keeps_all() || plan.storage.prunes()) continue;
+    PITH_TRY(SealTails(plan.storage, false, nullptr, *sequence));
+    const auto alone = [](const auto& work) { work(0, 1); };
+    PITH_TRY(MergeTails(plan, false, alone, sequence->cache));
   }
   return {};
 }

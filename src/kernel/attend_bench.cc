@@ -1,7 +1,7 @@
 // Attention against ggml, on the same numbers, in the same thread pool,
 // alternating; medians.
 //
-//   pith_kernel_bench [decode|prefill|ragged|pruned|fold|runs|select]
+//   pith_kernel_bench [decode|prefill|ragged|pruned|merged|fold|runs|select]
 //                     [--form NAME] [--threads N] [--dim N] [--context N]
 //
 // Both sides are timed as one ggml graph, ours with the two custom operations
@@ -30,6 +30,7 @@
 #include "codec/packed.h"
 #include "kernel/attend.h"
 #include "kernel/fold_bench.h"
+#include "kernel/merged_bench.h"
 #include "kernel/pruned_bench.h"
 #include "kernel/ragged_bench.h"
 #include "kernel/ref/page_builder.h"
@@ -372,7 +373,7 @@ int Main(int argc, char** argv) {
     const std::string arg = argv[i];
     const auto number = [&] { return static_cast<uint32_t>(std::stoul(argv[++i])); };
     if (arg == "decode" || arg == "prefill" || arg == "ragged" || arg == "pruned" ||
-        arg == "fold" || arg == "runs" || arg == "select") {
+        arg == "merged" || arg == "fold" || arg == "runs" || arg == "select") {
       filter.regime = arg;
     } else if (i + 1 < argc && arg == "--form") {
       filter.form = argv[++i];
@@ -383,12 +384,12 @@ int Main(int argc, char** argv) {
     } else if (i + 1 < argc && arg == "--context") {
       filter.context = number();
     } else {
-      fmt::print(
-          stderr,
-          "usage: {} [decode|prefill|ragged|pruned|fold|runs|select] [--form NAME] [--threads N] "
-          "[--dim N] "
-          "[--context N]\n",
-          argv[0]);
+      fmt::print(stderr,
+                 "usage: {} [decode|prefill|ragged|pruned|merged|fold|runs|select] [--form NAME] "
+                 "[--threads N] "
+                 "[--dim N] "
+                 "[--context N]\n",
+                 argv[0]);
       return 2;
     }
   }
@@ -421,6 +422,9 @@ int Main(int argc, char** argv) {
       }
       if (filter.Takes("pruned", 1, dim, context)) {
         ReportPruned(kQueryHeads, kKvHeads, dim, context);
+      }
+      if (filter.Takes("merged", 1, dim, context)) {
+        ReportMerged(kQueryHeads, kKvHeads, dim, context);
       }
       if (filter.Takes("fold", 1, dim, context)) ReportFold(kQueryHeads, kKvHeads, dim, context);
     }

@@ -25,8 +25,8 @@ void ReportPruned(uint32_t query_heads, uint32_t kv_heads, uint32_t dim, uint32_
   with_means.means.resize(dim);
   for (uint32_t c = 1; c < dim; c += 2) with_means.means[c] = 0.5f;
   const std::vector<uint32_t> held(kv_heads, context);
-  OneToken full(shape, context, held, 1), pruned(shape, context, held, 1, &half),
-      biased(shape, context, held, 1, &with_means);
+  OneToken full(shape, context, held, 1), pruned(shape, context, held, 1, {.channels = &half}),
+      biased(shape, context, held, 1, {.channels = &with_means});
   std::vector<double> full_ms, pruned_ms, biased_ms;
   for (int i = -1; i < kRounds; ++i) {  // the first round only warms up
     const double a = full.Time(), b = pruned.Time(), c = biased.Time();

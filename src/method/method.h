@@ -23,10 +23,11 @@ enum class Stage : uint8_t {
   kFold,
   kAdmit,
   kChannels,
+  kMerge,
   kStore,
   kRead
 };
-inline constexpr size_t kNumStages = 9;
+inline constexpr size_t kNumStages = 10;
 
 struct StageInfo {
   Stage stage;
@@ -57,7 +58,8 @@ struct Part {
   std::string_view needs;     // what the engine must gather for it, in words
   std::string_view protects;  // kScore: which entries are never dropped
 
-  Needs (*gather)(Parameters) = nullptr;  // kScore, kAlloc, kSelect, kFold, kChannels, kRead
+  // kScore, kAlloc, kSelect, kFold, kChannels, kMerge, kRead
+  Needs (*gather)(Parameters) = nullptr;
   // kScore
   uint64_t (*num_protected)(Parameters, uint64_t budget) = nullptr;  // entries of each head
   ScoreFunction score = nullptr;
@@ -97,6 +99,22 @@ struct Part {
   // kChannels
   ChannelRule (*channel_rule)(Parameters) = nullptr;
   ChannelFunction score_channels = nullptr;
+  // kMerge
+  MergeRule (*merge_rule)(Parameters) = nullptr;
+  // Of each layer the first one of its group, itself if it is alone: groups of adjacent layers. The
+  // profile is set if gather() asks for it.
+  void (*group_layers)(const MergeRule&, const HeadProfile*,
+                       std::span<uint32_t> first_of) = nullptr;
+  // An entry's keys (or values) are rows[layer of the group][dim]: the direction that is stored for
+  // them, what it is multiplied with as it was stored, and how far apart they point, 0 to 1.
+  void (*direction)(const MergeRule&, std::span<const float* const> rows,
+                    std::span<float> direction) = nullptr;
+  float (*norm)(const MergeRule&, std::span<const float> row,
+                std::span<const float> direction) = nullptr;
+  float (*distance)(std::span<const float* const> rows, size_t dim) = nullptr;
+  // Ascending indices of entries that layers do not share; `sides` are keys and values.
+  void (*retain)(const MergeRule&, std::span<const int32_t> positions,
+                 std::span<const MergeDistances> sides, std::vector<uint32_t>* exact) = nullptr;
   // kRead; without a function every entry is read
   ReadRule (*read)(Parameters) = nullptr;
 };

@@ -54,6 +54,29 @@ struct ChannelRule {
   bool operator==(const ChannelRule&) const = default;
 };
 
+// Which layers share the directions of their entries, and which entries.
+struct MergeRule {
+  double start = 1;         // share of the layers in front of the first group; 1: none is merged
+  double toward = 0;        // of a pair: 0 the direction of its first layer, 1 that of its second
+  double gamma = 0;         // share of the range of distances, from its far end, that stays exact
+  double rho = 0;           // and share of the entries
+  double most = 0;          // of the entries, at most so many for these two reasons
+  uint32_t residual = 0;    // newest entries that stay exact
+  uint32_t max_layers = 0;  // of a group
+  bool by_similarity = false;
+  double similarity = 0;  // then: the least mean cosine of any two layers of a group
+  bool projects = false;  // entries keep their part along the direction, else their length
+
+  bool merges() const { return start < 1; }
+  bool operator==(const MergeRule&) const = default;
+};
+
+// Of the keys, or values, that are to be merged in one KV head.
+struct MergeDistances {
+  std::span<const float> distances;  // [n] between the layers of the group, 0 to 1
+  float least = 0, greatest = 0;     // over these and all before
+};
+
 // One KV head, when its channels are scored.
 struct ChannelInput {
   std::span<const float> queries;       // [rows][key_dim] of the last tokens and the whole group

@@ -36,6 +36,7 @@
   ROW(LazyLlmMethod)      \
   ROW(PyramidInferMethod) \
   ROW(ThinkMethod)        \
+  ROW(MiniCacheMethod)    \
   ROW(QuestMethod)        \
   ROW(DsMethod)           \
   ROW(TwilightMethod)
@@ -77,6 +78,7 @@ std::span<const StageInfo> Stages() {
       {Stage::kFold, "fold", "What becomes of entries that are dropped?"},
       {Stage::kAdmit, "admit", "Which tokens of a prompt go on to the next layer?"},
       {Stage::kChannels, "channels", "Which channels of the keys stay?"},
+      {Stage::kMerge, "merge", "What do layers share?"},
       {Stage::kStore, "store", "In which form are they stored?"},
       {Stage::kRead, "read", "Which stored entries does a new token read?"},
   };

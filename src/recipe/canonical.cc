@@ -100,6 +100,9 @@ std::string CanonicalText(const Plan& plan) {
     text +=
         " + channels=" + Written(channels.part->name, channels.part->parameters, channels.values);
   }
+  if (const PartUse& merge = plan.merge; merge.part != nullptr) {
+    text += " + merge=" + Written(merge.part->name, merge.part->parameters, merge.values);
+  }
   if (!plan.store_text.empty()) text += fmt::format(" + store={}", plan.store_text);
   if (const PartUse& read = plan.read; read.part->read != nullptr) {
     text += " + read=" + Written(read.part->name, read.part->parameters, read.values);

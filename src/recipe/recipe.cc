@@ -25,8 +25,8 @@ struct Choice {
 };
 
 // Defaults of the stages that may be left out.
-constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top",         "prompt", "",
-                                                 "", "",        kDefaultStore, "all"};
+constexpr std::string_view kUsual[kNumStages] = {"", "uniform", "top", "prompt",      "",
+                                                 "", "",        "",    kDefaultStore, "all"};
 
 PartUse WithDefaults(Stage stage, std::string_view name) {
   const Part* part = FindPart(stage, name);
@@ -68,6 +68,7 @@ class Resolver {
       plan.channels = use(Stage::kChannels);
       plan.storage = Pruned(plan.storage, plan.channels.part->channel_rule(plan.channels.values));
     }
+    if (At(Stage::kMerge)) plan.merge = use(Stage::kMerge);
     if (store) plan.store_text = store->store_text;
     plan.canonical = CanonicalText(plan);
     return plan;
@@ -137,6 +138,7 @@ class Resolver {
     PITH_TRY(CheckAdmit());
     PITH_TRY(CheckChannels());
     PITH_TRY(CheckFold());
+    PITH_TRY(CheckMerge());
     const auto& score = At(Stage::kScore);
     const auto& store = At(Stage::kStore);
     if (score && store && store->storage.seals_keys() && score->use.part->num_moved != nullptr &&
@@ -274,6 +276,42 @@ class Resolver {
     return {};
   }
 
+  // What layers that share entries cannot go with.
+  Status CheckMerge() {
+    const auto& merge = At(Stage::kMerge);
+    if (!merge) return {};
+    const std::string_view name = merge->use.part->name;
+    for (const Stage stage : {Stage::kScore, Stage::kAdmit}) {
+      const auto& choice = At(stage);
+      if (!choice) continue;
+      return source_.Bad(choice->offset,
+                         fmt::format("layers that merge={} merges hold the same entries, and {}={} "
+                                     "leaves each layer others",
+                                     name, StageName(stage), choice->use.part->name),
+                         "Leave one of them out.");
+    }
+    if (const auto& channels = At(Stage::kChannels)) {
+      return source_.Bad(channels->offset,
+                         fmt::format("layers that merge={} merges share whole directions, and "
+                                     "channels={} leaves each layer other channels",
+                                     name, channels->use.part->name),
+                         "Leave one of them out.");
+    }
+    const auto& store = At(Stage::kStore);
+    if (!store) return {};
+    const Storage& storage = store->storage;
+    const auto refuse = [&](std::string_view what) {
+      return source_.Bad(
+          store->offset,
+          fmt::format("merge={} does not go with {} of store={}", name, what, store->name),
+          "Leave one of them out.");
+    };
+    if (storage.tuned_group > 0) return refuse("forms that differ from layer to layer, those");
+    if (storage.keys_rotated || storage.values_rotated) return refuse("the rotation");
+    if (storage.num_sinks > 0) return refuse("the sinks (it keeps its own)");
+    return {};
+  }
+
   Result<Stage> FindStage(const Word& word) const {
     const auto found = std::ranges::find(Stages(), word.text, &StageInfo::name);
     if (found != Stages().end()) return found->stage;
@@ -342,7 +380,7 @@ std::string_view Trim(std::string_view text) {
 
 Needs Plan::needs() const {
   Needs needs{.profile = storage.profile()};
-  for (const PartUse* use : {&score, &alloc, &select, &fold, &channels, &read}) {
+  for (const PartUse* use : {&score, &alloc, &select, &fold, &channels, &merge, &read}) {
     if (use->part == nullptr || use->part->gather == nullptr) continue;
     needs.Add(use->part->gather(use->values));
   }
@@ -372,6 +410,10 @@ uint32_t Plan::decode_interval() const {
 
 double Plan::decode_drop() const {
   return keeps_all() || when.part->drop == nullptr ? 0 : when.part->drop(when.values);
+}
+
+MergeRule Plan::merge_rule() const {
+  return merge.part == nullptr ? MergeRule() : merge.part->merge_rule(merge.values);
 }
 
 ReadRule Plan::read_rule() const {

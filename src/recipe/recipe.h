@@ -27,6 +27,7 @@ struct Plan {
   PartUse fold;                        // no part if dropped entries are gone
   PartUse admit;                       // no part if every token goes through every layer
   PartUse channels;                    // no part if keys keep all channels
+  PartUse merge;                       // no part if every layer has its own entries
   PartUse read;
   Storage storage;
   std::string store_text;  // as in `canonical`, without "store="; empty for the default
@@ -45,6 +46,7 @@ struct Plan {
   bool between_chunks() const;       // compressed between the chunks of a prompt
   uint32_t decode_interval() const;  // 0: not after a number of tokens
   double decode_drop() const;        // 0: not when the budget is exceeded
+  MergeRule merge_rule() const;
   ReadRule read_rule() const;
 };
 

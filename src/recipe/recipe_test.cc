@@ -79,6 +79,8 @@ TEST(Recipe, EveryWayOfWriting_HasOneCanonicalText) {
       {"think", "full + channels=think"},
       {"think(ratio=0.5,window=64,bias=mean) + snapkv",
        "snapkv + channels=think(ratio=0.5,window=64,bias=mean)"},
+      {"kivi4 + minicache(t=0.5,by=similarity) + quest",
+       "full + merge=minicache(t=0.5,by=similarity) + store=kivi + read=quest"},
       {"quest + kivi4 + channels=think(bias=none)",
        "full + channels=think + store=kivi + read=quest"},
       {"# a comment\nfull # keep all\n+\n\tstore=f32\n# end", "full + store=f32"},
@@ -182,7 +184,7 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
       {"store", "\"store\" is a stage, not a preset (recipe, column 1). Write store=NAME."},
       {"stoer=f16",
        "there is no stage \"stoer\" (recipe, column 1). Did you mean \"store\"? "
-       "There are: score, alloc, select, when, fold, admit, channels, store, read."},
+       "There are: score, alloc, select, when, fold, admit, channels, merge, store, read."},
       {"store=full",
        "nothing named \"full\" can follow store= (recipe, column 7). There are: "
        "f32, f16, bf16, q8_0, q4_0, kivi, kivi4, kivi2, tuned, mixed."},
@@ -254,6 +256,19 @@ TEST(Recipe, BadText_RefusedInOneSentenceWithThePosition) {
        "(recipe, column 9). Rotate the values only"},
       {"think(ratio=1)", "the parameter \"ratio\" cannot be \"1\""},
       {"think + channels=think", "the stage \"channels\" is set twice"},
+      {"minicache + snapkv",
+       "layers that merge=minicache merges hold the same entries, and score=snapkv leaves each "
+       "layer others (recipe, column 13). Leave one of them out"},
+      {"pyramidinfer + minicache", "and admit=pyramidinfer leaves each layer others"},
+      {"minicache + think",
+       "layers that merge=minicache merges share whole directions, and channels=think leaves each "
+       "layer other channels (recipe, column 13). Leave one of them out"},
+      {"minicache + kivi4(rotate=keys)", "merge=minicache does not go with the rotation of store="},
+      {"minicache + q4_0(sinks=4)",
+       "merge=minicache does not go with the sinks (it keeps its own)"},
+      {"minicache + tuned",
+       "merge=minicache does not go with forms that differ from layer to layer"},
+      {"minicache + merge=minicache", "the stage \"merge\" is set twice"},
       {"@", "the name of the recipe file is missing"},
       {"@/nowhere/at/all", "the file cannot be opened"},
   };

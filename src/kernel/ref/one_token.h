@@ -20,14 +20,21 @@ struct BenchLayer {
   AttendSequence sequence;
 };
 
+// How entries are stored.
+struct OneTokenPages {
+  const ChannelList* channels = nullptr;  // of keys; nullptr: all
+  const Form* form = FindForm(FormId::kF16);
+  bool directions = false;  // with norms
+};
+
 // The token behind `context` entries attends to `held` entries of each head, spread evenly over
-// them, in several layers with memory of their own. Their keys have these channels, if given.
+// them, in several layers with memory of their own.
 class OneToken {
  public:
   OneToken(const AttendShape& shape, uint32_t context, const std::vector<uint32_t>& held,
-           uint32_t num_layers, const ChannelList* channels = nullptr)
+           uint32_t num_layers, OneTokenPages pages = {})
       : shape_(shape),
-        channels_(channels),
+        pages_(pages),
         position_{static_cast<int32_t>(context)},
         layers_(num_layers) {
     Rng rng(1);
@@ -95,12 +102,13 @@ class OneToken {
     }
     for (const Side side : {Side::kKeys, Side::kValues}) {
       layer.lists.push_back(std::make_unique<BuiltList>(side, shape_.key_dim));
-      for (uint32_t first = 0; first < count; first += kPage) {
+      const uint32_t page = pages_.form->group(side) > 0 ? pages_.form->group(side) : kPage;
+      for (uint32_t first = 0; first < count; first += page) {
         for (float& x : rows) x = 2 * rng.Float() - 1;
-        layer.lists.back()->AddPage(*FindForm(FormId::kF16), kPage, std::min(kPage, count - first),
-                                    rows.data(), positions[first],
-                                    count == context ? nullptr : &positions[first], false,
-                                    side == Side::kKeys ? channels_ : nullptr);
+        layer.lists.back()->AddPage(
+            *pages_.form, page, std::min(page, count - first), rows.data(), positions[first],
+            count == context ? nullptr : &positions[first], false,
+            side == Side::kKeys ? pages_.channels : nullptr, pages_.directions);
       }
     }
     const size_t n = layer.lists.size();
@@ -108,7 +116,7 @@ class OneToken {
   }
 
   AttendShape shape_;
-  const ChannelList* channels_;
+  OneTokenPages pages_;
   std::vector<int32_t> position_;
   std::vector<BenchLayer> layers_;
   std::unique_ptr<AttendPlan> plan_;
