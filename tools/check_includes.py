@@ -37,6 +37,7 @@ LIBRARIES = {
     "gguf": ["gguf", "text", "calibrate"],  # text: it hands libllama a checked copy of the vocabulary's keys
     "llama": ["text", "eval"],  # eval: libllama as the peer of `pith bench --vs llama`
     "hwy": ["simd", "codec", "kernel"],
+    "Eigen": ["method"],
     "nlohmann": ["calibrate", "eval", "serve", "cli"],
     "CLI": ["cli"],
 }

@@ -30,6 +30,7 @@ ListLayouts LayoutsOf(const CacheSpec& spec, Side side, uint32_t layer) {
                                  .dim = list.SealedDim(),
                                  .rotated = rotated,
                                  .pruned = list.pruned(),
+                                 .mixed = list.sealed_mixed,
                                  .directions = merges,
                                  .shared = merges && spec.merged_with[layer] != layer}};
   layouts.has_exact = merges || (sealed != nullptr && spec.num_sinks > 0);

@@ -45,6 +45,7 @@ struct ListSpec {
   // Channels that sealed entries hold, if not all: which ones is said of each list when its first
   // entries are sealed (SealRequest). Only for keys, and not if they are rotated.
   uint32_t sealed_dim = 0;
+  bool sealed_mixed = false;  // mixtures of channels instead, sealed_dim of them
   // Where layers differ in it: that of each, [num_layers]; then `sealed` is nullptr. Not with
   // OwnerScope::kLayerGroup.
   std::vector<const Form*> sealed_by_layer;

@@ -164,7 +164,7 @@ bool EntryList::ReserveSeal(std::vector<uint32_t> exact, uint64_t count,
   PITH_CHECK((channels != nullptr) == (sealed_->layout().pruned && num_sealed() == 0));
   if (channels != nullptr) {
     PITH_CHECK(channels->dim == tail_.layout().dim);
-    PITH_CHECK(channels->kept.size() == sealed_->layout().dim);
+    PITH_CHECK(channels->num_stored() == sealed_->layout().dim);
   }
   seal_channels_ = std::move(channels);
   seal_exact_ = std::move(exact);
@@ -238,7 +238,7 @@ void EntryList::EncodeSeal() {
     for (uint32_t i = 0; i < count; ++i) {
       float* const row = &whole[size_t{i} * dim];
       channels_->Narrow(row);
-      rows = std::copy_n(row, channels_->kept.size(), rows);
+      rows = std::copy_n(row, channels_->num_stored(), rows);
     }
   });
   tail_.MoveKept(seal_kept_);

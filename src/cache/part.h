@@ -25,6 +25,7 @@ struct ListLayout {
   std::vector<SideBlock> side_blocks;  // those of this side
   bool rotated = false;                // what is stored was rotated before
   bool pruned = false;                 // `dim` channels of more, those of the part's list
+  bool mixed = false;                  // or mixtures of them
   bool directions = false;             // in pages that layers share, with norms of the list's own
   bool shared = false;                 // they are pages of another layer's list, which counts them
 

@@ -111,30 +111,56 @@ void WriteSealedCount(const ListPart& sealed, Writer* out) {
   for (const PageView& view : sealed.views()) out->Number(view.count);
 }
 
-void WriteChannels(const ChannelList& list, Writer* out) {
-  for (const uint16_t channel : list.kept) out->Number(channel);
-  out->Number(static_cast<uint32_t>(list.means.size()));
-  for (const float mean : list.means) out->Number(mean);
+void WriteFloats(std::span<const float> numbers, Writer* out) {
+  for (const float number : numbers) out->Number(number);
 }
 
-// The channels of a list whose entries have `dim`, of which so many are kept.
-Result<std::shared_ptr<const ChannelList>> ReadChannels(uint32_t dim, uint32_t num_kept,
-                                                        Reader* in) {
-  ChannelList list{.dim = dim};
+void WriteChannels(const ChannelList& list, Writer* out) {
+  if (list.mixed()) {
+    WriteFloats(list.encode, out);
+    WriteFloats(list.decode, out);
+  } else {
+    for (const uint16_t channel : list.kept) out->Number(channel);
+  }
+  out->Number(static_cast<uint32_t>(list.means.size()));
+  WriteFloats(list.means, out);
+}
+
+Status ReadFloats(size_t count, Reader* in, std::vector<float>* numbers) {
+  for (size_t i = 0; i < count; ++i) {
+    PITH_ASSIGN(const float number, in->Number<float>());
+    if (!std::isfinite(number)) return in->Damaged("a number of the channels");
+    numbers->push_back(number);
+  }
+  return {};
+}
+
+Status ReadKept(uint32_t num_kept, Reader* in, ChannelList* list) {
   for (uint32_t i = 0; i < num_kept; ++i) {
     PITH_ASSIGN(const uint16_t channel, in->Number<uint16_t>());
-    if (channel >= dim || (i > 0 && channel <= list.kept.back())) {
+    if (channel >= list->dim || (i > 0 && channel <= list->kept.back())) {
       return in->Damaged("channels that do not ascend");
     }
-    list.kept.push_back(channel);
+    list->kept.push_back(channel);
+  }
+  return {};
+}
+
+// The channels of a list whose entries have `dim`, of which so many numbers are stored.
+Result<std::shared_ptr<const ChannelList>> ReadChannels(uint32_t dim, uint32_t num_stored,
+                                                        bool mixed, Reader* in) {
+  ChannelList list{.dim = dim};
+  if (mixed) {
+    PITH_TRY(ReadFloats(size_t{num_stored} * dim, in, &list.encode));
+    PITH_TRY(ReadFloats(size_t{num_stored} * dim, in, &list.decode));
+  } else {
+    PITH_TRY(ReadKept(num_stored, in, &list));
   }
   PITH_ASSIGN(const uint32_t num_means, in->Number<uint32_t>());
-  if (num_means != 0 && num_means != dim) return in->Damaged("means of other channels");
-  for (uint32_t c = 0; c < num_means; ++c) {
-    PITH_ASSIGN(const float mean, in->Number<float>());
-    const bool kept = std::ranges::binary_search(list.kept, c);
-    if (!std::isfinite(mean) || (kept && mean != 0)) return in->Damaged("a mean of a channel");
-    list.means.push_back(mean);
+  if (num_means != dim && (mixed || num_means != 0)) return in->Damaged("means of other channels");
+  PITH_TRY(ReadFloats(num_means, in, &list.means));
+  for (const uint16_t channel : list.kept) {
+    if (num_means > 0 && list.means[channel] != 0) return in->Damaged("a mean of a channel");
   }
   return std::make_shared<const ChannelList>(std::move(list));
 }
@@ -356,7 +382,8 @@ Result<bool> ReadList(EntryList* list, Reader* in) {
     }
   }
   if (sealed.entries > 0 && list->sealed()->layout().pruned) {
-    PITH_ASSIGN(auto channels, ReadChannels(layout.dim, list->sealed()->layout().dim, in));
+    PITH_ASSIGN(auto channels, ReadChannels(layout.dim, list->sealed()->layout().dim,
+                                            list->sealed()->layout().mixed, in));
     list->SetChannels(std::move(channels));
   }
   // Before anything of that size is allocated; also bounds all products of counts and sizes.

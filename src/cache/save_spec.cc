@@ -58,6 +58,7 @@ struct SealedLists {
   bool rotated = false;
   uint32_t num_sinks = 0;
   uint32_t num_channels = 0;  // 0: all
+  bool mixed = false;         // mixtures of them
   bool merged = false;        // of some layers
 };
 
@@ -69,14 +70,14 @@ std::string SealedName(const Form* form, const SealedLists& lists) {
   if (form != nullptr && lists.rotated) name += "+hadamard";
   if (form != nullptr && lists.num_sinks > 0) name += "+sinks" + std::to_string(lists.num_sinks);
   if (form != nullptr && lists.num_channels > 0) {
-    name += "+channels" + std::to_string(lists.num_channels);
+    name += (lists.mixed ? "+mixtures" : "+channels") + std::to_string(lists.num_channels);
   }
   if (lists.merged) name += "+merged";
   return name;
 }
 
 SealedLists SealedListsOf(const ListSpec& list, const CacheSpec& spec) {
-  return {list.rotated, spec.num_sinks, list.pruned() ? list.sealed_dim : 0,
+  return {list.rotated, spec.num_sinks, list.pruned() ? list.sealed_dim : 0, list.sealed_mixed,
           !spec.merged_with.empty()};
 }
 

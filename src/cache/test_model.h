@@ -385,6 +385,7 @@ inline CacheSpec RandomSpec(Rng* rng) {
   }
   if (ListSpec& keys = spec.keys; !keys.rotated && rng->Below(3) == 0) {
     keys.sealed_dim = 1 + rng->Below(keys.dim);
+    keys.sealed_mixed = keys.pruned() && rng->Below(3) == 0;
   }
   if (rng->Below(2) == 0) spec.num_sinks = 1 + rng->Below(40);
   if (spec.keys.scope == OwnerScope::kLayerGroup || spec.values.scope == OwnerScope::kLayerGroup) {
@@ -403,14 +404,21 @@ inline CacheSpec RandomSpec(Rng* rng) {
   return spec;
 }
 
-// `count` channels of `dim`, each set with the same chance, with means of the others or without.
-inline std::shared_ptr<const ChannelList> AnyChannels(uint32_t dim, uint32_t count, Rng* rng) {
-  ChannelList list{.dim = dim};
-  const bool with_means = rng->Below(2) == 0;
-  for (uint32_t c = 0; c < dim; ++c) {
-    const bool kept = rng->Below(dim - c) < count - list.kept.size();
+// `count` channels of `dim`, each set with the same chance, with means of the others or without; or
+// mixtures with small whole numbers.
+inline std::shared_ptr<const ChannelList> AnyChannels(const ListSpec& spec, Rng* rng) {
+  ChannelList list{.dim = spec.dim};
+  const auto number = [rng] { return static_cast<float>(rng->Below(9)) - 4; };
+  const bool with_means = spec.sealed_mixed || rng->Below(2) == 0;
+  for (uint32_t c = 0; c < spec.dim; ++c) {
+    const bool kept =
+        !spec.sealed_mixed && rng->Below(spec.dim - c) < spec.sealed_dim - list.kept.size();
     if (kept) list.kept.push_back(static_cast<uint16_t>(c));
-    if (with_means) list.means.push_back(kept ? 0 : static_cast<float>(rng->Below(9)) - 4);
+    if (with_means) list.means.push_back(kept ? 0 : number());
+  }
+  for (uint32_t i = 0; spec.sealed_mixed && i < spec.dim * spec.sealed_dim; ++i) {
+    list.encode.push_back(number() / 4);
+    list.decode.push_back(number() / 4);
   }
   return std::make_shared<const ChannelList>(std::move(list));
 }
@@ -486,7 +494,7 @@ inline bool SealSome(SequenceCache* cache, Model* model, Rng* rng) {
         requests.push_back({.layer = layer, .kv_head = head, .side = side, .count = count});
         const ListSpec& list = side == Side::kKeys ? spec.keys : spec.values;
         if (count > 0 && list.pruned() && model->num_sealed(side, owner) == 0) {
-          requests.back().channels = AnyChannels(list.dim, list.sealed_dim, rng);
+          requests.back().channels = AnyChannels(list, rng);
         }
       }
     }

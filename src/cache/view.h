@@ -8,35 +8,12 @@
 #include <vector>
 
 #include "base/check.h"
+#include "cache/channel_list.h"
 #include "codec/codec.h"
 #include "codec/hadamard.h"
 #include "codec/norms.h"
 
 namespace pith {
-
-// Which channels of an entry a page holds, where it does not hold all of them (ThinK, arXiv
-// 2407.21018).
-struct ChannelList {
-  uint32_t dim = 0;            // channels of an entry
-  std::vector<uint16_t> kept;  // ascending
-  // What the others read as: [dim], zeros where channels are kept. Empty: all of them are zeros.
-  std::vector<float> means;
-
-  uint64_t bytes() const { return kept.size() * sizeof(uint16_t) + means.size() * sizeof(float); }
-  bool operator==(const ChannelList&) const = default;
-
-  // A row of kept channels becomes one of all channels, and back; in place.
-  void Widen(float* row) const {
-    size_t next = kept.size();
-    for (size_t c = dim; c-- > 0;) {
-      const bool stored = next > 0 && kept[next - 1] == c;
-      row[c] = stored ? row[--next] : means.empty() ? 0 : means[c];
-    }
-  }
-  void Narrow(float* row) const {
-    for (size_t i = 0; i < kept.size(); ++i) row[i] = row[kept[i]];
-  }
-};
 
 // One page of the keys or of the values of a list. Any page may hold fewer entries than it has room
 // for: sealed pages that lost some, the last sealed page, the last page of all.

@@ -22,8 +22,8 @@ struct Inspected {
   KeptEntries kept;
   CompressionReport compression;
   CacheUsage usage;
-  // [layer][kv_head] of sealed keys that have lost channels; else empty.
-  std::vector<std::vector<uint16_t>> key_channels;
+  // [layer][kv_head]: what sealed keys hold, if not all channels.
+  std::vector<ChannelList> key_channels;
 };
 
 Result<std::string> ReadPrompt(const std::string& path) {
@@ -69,12 +69,12 @@ KeptEntries Describe(const Engine& engine, const Sequence& sequence) {
   return kept;
 }
 
-std::vector<std::vector<uint16_t>> KeyChannels(const SequenceCache& cache) {
-  std::vector<std::vector<uint16_t>> all;
+std::vector<ChannelList> KeyChannels(const SequenceCache& cache) {
+  std::vector<ChannelList> all;
   for (uint32_t layer = 0; layer < cache.spec().num_layers; ++layer) {
     for (uint32_t head = 0; head < cache.spec().num_kv_heads; ++head) {
       const ChannelList* const channels = cache.KeyChannels(layer, head);
-      all.push_back(channels != nullptr ? channels->kept : std::vector<uint16_t>());
+      all.push_back(channels != nullptr ? *channels : ChannelList());
     }
   }
   return all;
@@ -139,7 +139,9 @@ Json HeadJson(const Inspected& seen, size_t i, bool scores) {
             {"allocated", nullptr},
             {"positions", kept.positions[i]}};
   if (!kept.allocated.empty()) head["allocated"] = kept.allocated[i];
-  if (!seen.key_channels[i].empty()) head["key_channels"] = seen.key_channels[i];
+  const ChannelList& channels = seen.key_channels[i];
+  if (!channels.kept.empty()) head["key_channels"] = channels.kept;
+  if (channels.mixed()) head["key_mixtures"] = channels.num_stored();
   if (!scores) return head;
   head["scored"] = Json::array();
   for (size_t j = 0; j < seen.compression.scores[i].size(); ++j) {

@@ -164,8 +164,8 @@ TEST(Think, NothingDropped_IsTheFullCacheBitForBit) {
   const auto engine = MakeEngine();
   Sequence full = Fed(*engine, Planned("full"), 150);
   const Logits expected = Decode(*engine, full, 5);
-  for (const char* recipe :
-       {"think(ratio=0)", "think(window=150)", "think + kivi2(residual=256)"}) {
+  for (const char* recipe : {"think(ratio=0)", "think(window=150)", "think + kivi2(residual=256)",
+                             "kqsvd(ratio=0)", "kqsvd(window=150)"}) {
     Sequence sequence = Fed(*engine, Planned(recipe), 150);
     EXPECT_EQ(Decode(*engine, sequence, 5), expected) << recipe;
   }
@@ -197,12 +197,14 @@ TEST(Think, FewerDroppedChannels_AreNearerToTheFullCache) {
   const auto engine = MakeEngine();
   Sequence full = Fed(*engine, Planned("full"), 400);
   const Logits expected = Decode(*engine, full, 3);
-  double last = 0;
-  for (const char* recipe : {"think(ratio=0.2)", "think(ratio=0.5)", "think(ratio=0.8)"}) {
-    Sequence sequence = Fed(*engine, Planned(recipe), 400);
-    const double distance = Distance(Decode(*engine, sequence, 3), expected);
-    EXPECT_GT(distance, last) << recipe;
-    last = distance;
+  for (const std::string method : {"think", "kqsvd"}) {
+    double last = 0;
+    for (const char* ratio : {"0.2", "0.5", "0.8"}) {
+      Sequence sequence = Fed(*engine, Planned(method + "(ratio=" + ratio + ")"), 400);
+      const double distance = Distance(Decode(*engine, sequence, 3), expected);
+      EXPECT_GT(distance, last) << method << ratio;
+      last = distance;
+    }
   }
 }
 
@@ -270,7 +272,7 @@ TEST(Think, ForkAndTruncation_LeaveTheOriginalAndChooseAnew) {
 TEST(Think, SequencesInOneStep_ReadTheirOwnChannels) {
   const auto engine = MakeEngine();
   Sequence a = Fed(*engine, Planned("think(bias=mean)"), 150),
-           b = Fed(*engine, Planned("full"), 90);
+           b = Fed(*engine, Planned("kqsvd"), 90);
   Sequence a_alone = a.Fork(), b_alone = b.Fork();
   const int32_t tokens[] = {7, 9};
   Sequence* const both[] = {&a, &b};
@@ -287,7 +289,8 @@ TEST(Think, SequencesInOneStep_ReadTheirOwnChannels) {
 }
 
 TEST(Think, ThreadsMakeNoDifference) {
-  for (const char* recipe : {"think(bias=mean)", "think + kivi4(residual=32)"}) {
+  for (const char* recipe :
+       {"think(bias=mean)", "think + kivi4(residual=32)", "kqsvd", "kqsvd + kivi4(residual=32)"}) {
     Logits logits[2];
     for (const int i : {0, 1}) {
       const auto engine = MakeEngine(64, i + 1);
@@ -307,6 +310,66 @@ TEST(Think, ChunksMakeNoDifference) {
     }
     EXPECT_EQ(kept[0], kept[1]) << recipe;
   }
+}
+
+// Of the first layer: the products of the last queries and all keys that are pruned, as they read.
+double LostProducts(const Engine& engine, const Sequence& sequence, uint32_t rows) {
+  const HyperParams& p = engine.model().params();
+  std::vector<int32_t> positions(rows);
+  std::iota(positions.begin(), positions.end(), 0);
+  const FirstLayer truth(engine.model(), Text(rows), positions);
+  std::vector<float> read(size_t{rows} * kDim);
+  double lost = 0;
+  for (uint32_t kv_head = 0; kv_head < p.num_kv_heads; ++kv_head) {
+    sequence.cache.ReadKeys(0, kv_head, 0, rows, read.data());
+    const uint32_t group = p.num_query_heads / p.num_kv_heads;
+    for (uint32_t q = 0; q < group; ++q) {
+      for (uint32_t r = rows - 32; r < rows; ++r) {
+        const auto query = truth.Query(r, kv_head * group + q);
+        for (uint32_t e = 0; e + 32 < rows; ++e) {
+          double product = 0;
+          for (uint32_t c = 0; c < kDim; ++c) {
+            product += query[c] * (truth.Key(e, kv_head)[c] - double{read[e * kDim + c]});
+          }
+          lost += product * product;
+        }
+      }
+    }
+  }
+  return lost;
+}
+
+TEST(KqSvd, SameNumberOfChannels_LosesLessOfTheProductsThanDroppingSome) {
+  const auto engine = MakeEngine();
+  const auto lost = [&](const char* recipe) {
+    return LostProducts(*engine, Fed(*engine, Planned(recipe), 150), 150);
+  };
+  const double mixed = lost("kqsvd(ratio=0.5,queries=32)");
+  EXPECT_GT(mixed, 0);
+  EXPECT_LT(mixed, lost("think(ratio=0.5,bias=mean)") / 2);
+}
+
+// 2 layers x 2 heads; keys of 32 numbers, and beside them two matrices and the means.
+TEST(KqSvd, Bytes_AreThoseOfTheFormula) {
+  const auto engine = MakeEngine();
+  constexpr uint64_t kHeads = 4, kLength = 300, kRow = kDim * 2;
+  const CacheUsage mixed = Fed(*engine, Planned("kqsvd"), kLength).cache.Usage();
+  const CacheUsage pruned = Fed(*engine, Planned("think(ratio=0.5)"), kLength).cache.Usage();
+  EXPECT_EQ(mixed.logical, kHeads * ((kLength - 32) * 32 * 2 + 32 * kRow + kLength * kRow));
+  EXPECT_EQ(mixed.metadata - pruned.metadata,
+            kHeads * (sizeof(float) * (2 * 32 * kDim + kDim) - 32 * sizeof(uint16_t)));
+}
+
+TEST(KqSvd, ASecondPromptAndAFork_KeepTheMixtures) {
+  const auto engine = MakeEngine();
+  Sequence sequence = Fed(*engine, Planned("kqsvd"), 100);
+  const ChannelList first = *sequence.cache.KeyChannels(1, 1);
+  EXPECT_TRUE(first.mixed());
+  Sequence fork = sequence.Fork();
+  EXPECT_EQ(Decode(*engine, fork, 5), Decode(*engine, sequence, 5));
+  Read(*engine, sequence, 60);
+  EXPECT_EQ(sequence.cache.num_sealed(1, 1, Side::kKeys), 100u + 5 + 60 - 32);
+  EXPECT_EQ(*sequence.cache.KeyChannels(1, 1), first);
 }
 
 // 300 tokens take 128 x 2 bytes each; the newest 32 entries 256, all others 80 + 128.

@@ -113,6 +113,7 @@ CacheSpec Engine::Impl::SpecFor(const Plan& plan) const {
     add(profile->value_bits, nullptr, &spec.values);
   }
   spec.keys.sealed_dim = NumChannelsKept(store.channels, spec.keys);
+  spec.keys.sealed_mixed = store.channels.mixes && spec.keys.pruned();
   spec.merged_with = MergedLayers(plan, s.num_layers, profile ? &*profile : nullptr);
   return spec;
 }

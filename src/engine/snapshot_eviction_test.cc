@@ -136,7 +136,8 @@ std::vector<std::string> Recipes() {
   }
   for (const char* text :
        {"adakv + f32", "h2o(every=4)", "score=streaming + when=chunks", "streaming + fold=less",
-        "snapkv(window=8) + think(ratio=0.5,window=8,bias=mean)", "think(ratio=0.5,window=8)"}) {
+        "snapkv(window=8) + think(ratio=0.5,window=8,bias=mean)", "think(ratio=0.5,window=8)",
+        "snapkv(window=8) + kqsvd(window=8)"}) {
     recipes.emplace_back(text);
   }
   return recipes;

@@ -77,8 +77,10 @@ class Soak : public testing::Test {
                             " + q4_0(residual=8,rotate=both,sinks=4)", " + tuned(residual=32)"});
     const std::string text = OneOf(recipes_) + store;
     // ggml's forms hold all 32 channels of these heads together; some recipes refuse to drop any.
-    const bool prunes = !store.starts_with(" + q") && rng_.Below(3) == 0;
-    auto plan = ParseRecipe(text + (prunes ? " + think(ratio=0.5,window=8,bias=mean)" : ""));
+    const bool shortens = !store.starts_with(" + q") && rng_.Below(3) == 0;
+    const std::string_view shorter = opened_ % 2 == 0 ? " + think(ratio=0.5,window=8,bias=mean)"
+                                                      : " + kqsvd(window=8,queries=16)";
+    auto plan = ParseRecipe(shortens ? text + std::string(shorter) : text);
     if (!plan) plan = ParseRecipe(text);
     PlannedRun run{Must(std::move(plan)), std::nullopt};
     if (!run.plan.takes_budget() || run.plan.keeps_all()) return run;

@@ -300,6 +300,21 @@ TEST(Attend, PrunedKeys_AreKeysWithWhatTheirChannelsStandFor) {
   EXPECT_LT(LargestChange(list, rows), 2e-6);
 }
 
+TEST(Attend, MixedKeys_AreKeysAsTheirMixturesRead) {
+  constexpr uint32_t kDim = 64, kStored = 24;
+  Rng rng(22);
+  std::vector<float> rows(size_t{300} * kDim);
+  for (float& x : rows) x = rng.Normal();
+  ChannelList list{.dim = kDim};
+  const auto fill = [&](std::vector<float>* numbers, size_t count) {
+    for (size_t i = 0; i < count; ++i) numbers->push_back(rng.Normal() / 8);
+  };
+  fill(&list.means, kDim);
+  fill(&list.encode, size_t{kStored} * kDim);
+  fill(&list.decode, size_t{kStored} * kDim);
+  EXPECT_LT(LargestChange(list, rows), 2e-6);
+}
+
 TEST(Attend, NoRows_WritesNothing) {
   HeadSpec spec;
   spec.entries = 50;

@@ -80,7 +80,7 @@ class ItemLines {
     // Weights are powers of two: the base change is part of the scale.
     constexpr float kLog2E = 1.44269504f;
     const float scale = shape_.scale * kLog2E;
-    float query[kMaxDim];
+    float whole[kMaxDim], narrowed[kMaxDim];
     for (uint32_t sub = 0; sub < num_subs_; ++sub) {
       const uint32_t lines = SubLines(sub);
       float* packed = queries_ + size_t{SubBegin(sub)} * key_dim_;
@@ -88,10 +88,11 @@ class ItemLines {
         const uint32_t line = SubBegin(sub) + i;
         const float* q = call_.q + (size_t{sequence_.first_row} + Row(line)) * call_.q_row_stride +
                          size_t{Head(line)} * shape_.key_dim;
-        for (uint32_t c = 0; c < shape_.key_dim; ++c) query[c] = q[c] * scale;
-        if (keys.rotated) Rotate(query, shape_.key_dim);
-        if (has_biases_) biases_[line] = Dot(query, keys.channels->means);
-        if (keys.channels != nullptr) keys.channels->Narrow(query);
+        for (uint32_t c = 0; c < shape_.key_dim; ++c) whole[c] = q[c] * scale;
+        if (keys.rotated) Rotate(whole, shape_.key_dim);
+        if (has_biases_) biases_[line] = Dot(whole, keys.channels->means);
+        if (keys.channels != nullptr) keys.channels->NarrowQuery(whole, narrowed);
+        const float* const query = keys.channels != nullptr ? narrowed : whole;
         for (uint32_t c = 0; c < key_dim_; ++c) packed[size_t{c} * lines + i] = query[c];
         keep(line, query);
       }

@@ -98,7 +98,8 @@ struct Part {
   AdmitBlock (*block)(Parameters, uint32_t layer, uint32_t num_layers) = nullptr;
   // kChannels
   ChannelRule (*channel_rule)(Parameters) = nullptr;
-  ChannelFunction score_channels = nullptr;
+  ChannelFunction score_channels = nullptr;  // one of these two
+  MixFunction mix_channels = nullptr;
   // kMerge
   MergeRule (*merge_rule)(Parameters) = nullptr;
   // Of each layer the first one of its group, itself if it is alone: groups of adjacent layers. The

@@ -46,11 +46,13 @@ enum class TokenKind : uint8_t { kOrdinary, kPunctuation, kSpecial };
 
 inline constexpr float kProtected = std::numeric_limits<float>::infinity();
 
-// Which channels of the keys are dropped when a prompt has been read.
+// How keys become shorter when a prompt has been read.
 struct ChannelRule {
-  double drop = 0;      // share of a key's channels, rounded down; 0: none
-  uint32_t window = 0;  // newest entries, which keep all channels and whose queries judge them
-  bool means = false;   // dropped channels read as their mean over the entries; else as zeros
+  double drop = 0;       // share of a key's channels, rounded down; 0: none
+  uint32_t window = 0;   // newest entries, which keep all channels
+  uint32_t queries = 0;  // newest tokens whose queries judge them
+  bool means = false;    // dropped channels read as their mean over the entries; else as zeros
+  bool mixes = false;    // mixtures of all channels stay instead of some channels
   bool operator==(const ChannelRule&) const = default;
 };
 
@@ -84,6 +86,16 @@ struct ChannelInput {
 };
 // Fills scores[key_dim], larger means keep.
 using ChannelFunction = void (*)(const ChannelInput& head, std::span<float> scores);
+
+// One KV head, when its channels are mixed.
+struct MixInput {
+  std::span<const float> queries;          // [rows][key_dim] of the last tokens and the whole group
+  std::span<const double> key_covariance;  // [key_dim][key_dim] over the head's entries
+};
+// Fills encode[count][key_dim] and decode[key_dim][count]: the numbers that stay of a key less its
+// mean, and how it is read from them (ChannelList, cache/view.h).
+using MixFunction = void (*)(const MixInput& head, uint32_t count, std::span<float> encode,
+                             std::span<float> decode);
 
 // One KV head, when it is scored. n is its number of entries.
 struct HeadInput {

@@ -36,6 +36,7 @@
   ROW(LazyLlmMethod)      \
   ROW(PyramidInferMethod) \
   ROW(ThinkMethod)        \
+  ROW(KqSvdMethod)        \
   ROW(MiniCacheMethod)    \
   ROW(QuestMethod)        \
   ROW(DsMethod)           \

@@ -44,6 +44,7 @@ void Score(const ChannelInput& head, std::span<float> scores) {
 ChannelRule FromParameters(Parameters p) {
   return {.drop = p[0].number,
           .window = static_cast<uint32_t>(p[1].number),
+          .queries = static_cast<uint32_t>(p[1].number),
           .means = p[2].word == "mean"};
 }
 

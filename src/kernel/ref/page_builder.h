@@ -22,8 +22,7 @@ class BuiltList {
   void AddPage(const Form& form, uint32_t capacity, uint32_t count, const float* rows,
                int32_t first_position, const int32_t* positions, bool rotated = false,
                const ChannelList* channels = nullptr, bool directions = false) {
-    const uint32_t stored_dim =
-        channels != nullptr ? static_cast<uint32_t>(channels->kept.size()) : dim_;
+    const uint32_t stored_dim = channels != nullptr ? channels->num_stored() : dim_;
     const PageShape shape{stored_dim, capacity};
     const size_t bytes = (form.page_bytes(side_, shape) + 63) / 64 * 64;
     auto* data = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
