@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "cache/cache.h"
 #include "cache/list.h"
+#include "cache/save_channels.h"
 #include "cache/save_spec.h"
 #include "cache/sequence.h"
 
@@ -109,60 +110,6 @@ void WriteSealedCount(const ListPart& sealed, Writer* out) {
   }
   out->Number(static_cast<uint32_t>(sealed.views().size()));
   for (const PageView& view : sealed.views()) out->Number(view.count);
-}
-
-void WriteFloats(std::span<const float> numbers, Writer* out) {
-  for (const float number : numbers) out->Number(number);
-}
-
-void WriteChannels(const ChannelList& list, Writer* out) {
-  if (list.mixed()) {
-    WriteFloats(list.encode, out);
-    WriteFloats(list.decode, out);
-  } else {
-    for (const uint16_t channel : list.kept) out->Number(channel);
-  }
-  out->Number(static_cast<uint32_t>(list.means.size()));
-  WriteFloats(list.means, out);
-}
-
-Status ReadFloats(size_t count, Reader* in, std::vector<float>* numbers) {
-  for (size_t i = 0; i < count; ++i) {
-    PITH_ASSIGN(const float number, in->Number<float>());
-    if (!std::isfinite(number)) return in->Damaged("a number of the channels");
-    numbers->push_back(number);
-  }
-  return {};
-}
-
-Status ReadKept(uint32_t num_kept, Reader* in, ChannelList* list) {
-  for (uint32_t i = 0; i < num_kept; ++i) {
-    PITH_ASSIGN(const uint16_t channel, in->Number<uint16_t>());
-    if (channel >= list->dim || (i > 0 && channel <= list->kept.back())) {
-      return in->Damaged("channels that do not ascend");
-    }
-    list->kept.push_back(channel);
-  }
-  return {};
-}
-
-// The channels of a list whose entries have `dim`, of which so many numbers are stored.
-Result<std::shared_ptr<const ChannelList>> ReadChannels(uint32_t dim, uint32_t num_stored,
-                                                        bool mixed, Reader* in) {
-  ChannelList list{.dim = dim};
-  if (mixed) {
-    PITH_TRY(ReadFloats(size_t{num_stored} * dim, in, &list.encode));
-    PITH_TRY(ReadFloats(size_t{num_stored} * dim, in, &list.decode));
-  } else {
-    PITH_TRY(ReadKept(num_stored, in, &list));
-  }
-  PITH_ASSIGN(const uint32_t num_means, in->Number<uint32_t>());
-  if (num_means != dim && (mixed || num_means != 0)) return in->Damaged("means of other channels");
-  PITH_TRY(ReadFloats(num_means, in, &list.means));
-  for (const uint16_t channel : list.kept) {
-    if (num_means > 0 && list.means[channel] != 0) return in->Damaged("a mean of a channel");
-  }
-  return std::make_shared<const ChannelList>(std::move(list));
 }
 
 void WritePart(const ListPart& part, Writer* out) {
