@@ -277,6 +277,11 @@ Result<std::vector<int32_t>> ReadMergedPositions(std::span<const uint64_t> count
     PITH_ASSIGN(const auto part, ReadPositions(count, in));
     positions.insert(positions.end(), part.begin(), part.end());
   }
+  std::vector<int32_t> sorted = positions;
+  std::ranges::sort(sorted);
+  if (std::ranges::adjacent_find(sorted) != sorted.end()) {
+    return in->Damaged("a position that repeats");
+  }
   return positions;
 }
 

@@ -401,7 +401,9 @@ void FoldLoss<T>::ScaleSigmas(const FoldSample<T>& sample, std::span<T> paramete
   }
   for (uint32_t head = 0; head < layer_.num_kv_heads; ++head) {
     if (shares[head] == 0) continue;
-    std::fill_n(sigma1(head), rank, static_cast<T>(std::exp(sums[head] / shares[head])));
+    // Within what a profile may hold.
+    std::fill_n(sigma1(head), rank,
+                static_cast<T>(std::exp(std::min(sums[head] / shares[head], 60.0))));
   }
 }
 

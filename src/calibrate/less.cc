@@ -177,7 +177,11 @@ Status Training::MakeTexts() {
   }
   PITH_ASSIGN(texts_, TextPieces(engine_, request_));
   Hasher hasher;
-  for (const auto& text : texts_) hasher.Add(text.data(), text.size() * sizeof(int32_t));
+  for (const auto& text : texts_) {
+    const auto length = static_cast<uint32_t>(text.size());
+    hasher.Add(&length, sizeof(length));
+    hasher.Add(text.data(), text.size() * sizeof(int32_t));
+  }
   terms_.texts_hash = hasher.Finish();
   return {};
 }
@@ -187,7 +191,9 @@ uint32_t Training::LayersAtOnce() const {
   const uint64_t floats = (uint64_t{s.num_query_heads} + s.num_kv_heads) * s.key_dim +
                           uint64_t{s.num_kv_heads} * s.value_dim + 2 * s.width() +
                           s.num_query_heads;
-  const uint64_t bytes = floats * sizeof(float) * request_.count * request_.length;
+  // And for each layer the products of its output weights.
+  const uint64_t bytes =
+      sizeof(float) * (floats * request_.count * request_.length + uint64_t{s.width()} * s.width());
   return static_cast<uint32_t>(std::clamp<uint64_t>(kSampleBytes / bytes, 1, terms_.num_layers));
 }
 

@@ -38,9 +38,9 @@ uint64_t Last(uint64_t most, const Fits& fits) {
 }
 
 uint64_t EntriesFor(const Budget& budget, const Storage& storage, const CacheSpec& spec,
-                    uint64_t num_tokens, uint64_t folded_bytes) {
+                    uint64_t num_tokens, uint64_t beside_bytes) {
   const Bytes entry = uint64_t{spec.num_layers} * (spec.keys.dim + spec.values.dim) * kF16Bytes;
-  const Bytes folded = (folded_bytes + spec.num_kv_heads - 1) / spec.num_kv_heads;
+  const Bytes folded = (beside_bytes + spec.num_kv_heads - 1) / spec.num_kv_heads;
   const Bytes share = num_tokens * entry * budget.amount / budget.divisor;
   const Bytes bytes = share - std::min(share, folded);
   const auto fits = [&](uint64_t entries) {
@@ -71,13 +71,13 @@ uint64_t EntriesFor(const Budget& budget, const Storage& storage, const CacheSpe
 }  // namespace
 
 uint64_t BudgetEntries(const PlannedRun& kv, const CacheSpec& spec, uint64_t num_tokens,
-                       uint64_t folded_bytes) {
+                       uint64_t beside_bytes) {
   if (!kv.budget) return num_tokens;
   const Budget& budget = *kv.budget;
   PITH_CHECK(budget.kind != Budget::Kind::kBytes);
   if (budget.kind == Budget::Kind::kEntries) return budget.amount;
   if (budget.kind == Budget::Kind::kShareOfF16) {
-    return EntriesFor(budget, kv.plan.storage, spec, num_tokens, folded_bytes);
+    return EntriesFor(budget, kv.plan.storage, spec, num_tokens, beside_bytes);
   }
   // A share such as 0.1 of 10 must not lose an entry to rounding.
   const double entries = std::floor(static_cast<double>(num_tokens) * budget.share + 1e-6);

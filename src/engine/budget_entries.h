@@ -14,9 +14,8 @@ namespace pith {
 // A share of the bytes in f16 counts an entry as CacheUsage::logical does: what the canonical
 // layout takes, scales included, positions not. Of the entries that a head keeps, those are in the
 // sealed form that SealTails() finds at the end of the prompt; the others take what they take in
-// the tail. `folded_bytes`, of what all heads' dropped entries are folded into, come off such a
-// share.
+// the tail. `beside_bytes`, of what all heads keep beside their entries, come off such a share.
 uint64_t BudgetEntries(const PlannedRun& kv, const CacheSpec& spec, uint64_t num_tokens,
-                       uint64_t folded_bytes = 0);
+                       uint64_t beside_bytes = 0);
 
 }  // namespace pith

@@ -353,11 +353,27 @@ TEST(KqSvd, SameNumberOfChannels_LosesLessOfTheProductsThanDroppingSome) {
 TEST(KqSvd, Bytes_AreThoseOfTheFormula) {
   const auto engine = MakeEngine();
   constexpr uint64_t kHeads = 4, kLength = 300, kRow = kDim * 2;
-  const CacheUsage mixed = Fed(*engine, Planned("kqsvd"), kLength).cache.Usage();
+  const Sequence sequence = Fed(*engine, Planned("kqsvd"), kLength);
+  const CacheUsage mixed = sequence.cache.Usage();
   const CacheUsage pruned = Fed(*engine, Planned("think(ratio=0.5)"), kLength).cache.Usage();
   EXPECT_EQ(mixed.logical, kHeads * ((kLength - 32) * 32 * 2 + 32 * kRow + kLength * kRow));
   EXPECT_EQ(mixed.metadata - pruned.metadata,
             kHeads * (sizeof(float) * (2 * 32 * kDim + kDim) - 32 * sizeof(uint16_t)));
+  EXPECT_EQ(sequence.Usage().held - mixed.held, kHeads * sizeof(float) * (2 * 32 * kDim + kDim));
+}
+
+// The matrices have a part of the share; where they are all of it, that is said.
+TEST(KqSvd, ShareOfF16_CountsTheMatrices) {
+  const auto engine = MakeEngine();
+  const Sequence sequence = Fed(*engine, Planned("snapkv + kqsvd", "50%f16"), 300);
+  const uint64_t beside = sizeof(float) * (2 * 32 * kDim + kDim);
+  const uint64_t entries = (300 * 256 / 2 - beside - 32 * 256) / (64 + 128) + 32;
+  EXPECT_EQ(sequence.cache.num_entries(0, 0), entries);
+  Sequence small = engine->NewSequence(Planned("snapkv + kqsvd", "20%f16")).value();
+  EXPECT_TRUE(engine->Feed(small, Text(300)));
+  const Status refused = engine->Compress(small);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().Message(), HasSubstr("beside the entries"));
 }
 
 TEST(KqSvd, ASecondPromptAndAFork_KeepTheMixtures) {

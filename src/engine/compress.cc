@@ -272,11 +272,13 @@ Status Compression::KeepSelected() {
                                std::span(weights_).subspan(first, num_heads_),
                                std::span(allocated_).subspan(first, num_heads_)},
                               plan_.select.values, kept);
+    std::vector<Result<FoldedEntries::Folded>> folded(plan_.folds() ? num_heads_ : 0);
     if (plan_.folds()) {
       tools_.runner.Parallel([&](int thread, int num_threads) {
         for (auto head = static_cast<uint32_t>(thread); head < num_heads_;
              head += static_cast<uint32_t>(num_threads)) {
-          sequence_.folded.Fold(cache_, layer, head, kept[head]);
+          if (kept[head].size() == ScoresOf(layer, head).size()) continue;
+          folded[head] = sequence_.folded.Fold(cache_, layer, head, kept[head]);
         }
       });
     }
@@ -284,7 +286,9 @@ Status Compression::KeepSelected() {
       if (kept[head].size() == ScoresOf(layer, head).size()) continue;
       DroppedEntries dropped;
       if (plan_.compensates()) dropped = SumDropped(cache_, layer, head, kept[head]);
+      if (plan_.folds()) PITH_TRY(folded[head]);
       PITH_TRY(cache_.Keep(layer, head, kept[head]));
+      if (plan_.folds()) sequence_.folded.Set(layer, head, std::move(*folded[head]));
       sequence_.compensation.Add(cache_.spec(), layer, head, dropped);
       sequence_.observations.Keep(layer, head, kept[head]);
     }

@@ -1,5 +1,7 @@
 #include "engine/fold.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -27,6 +29,17 @@ void ForEachGap(uint32_t n, std::span<const uint32_t> kept, const Visit& visit) 
     next = index + 1;
   }
   if (next < n) visit(next, n);
+}
+
+// Sums of features, which are not negative, each in front of as many weighted sums of values. The
+// bounds are far above what f16 holds.
+bool ArePlausible(std::span<const float> state, size_t stride) {
+  constexpr float kLargestMean = 1e9f, kLargestSum = 1e30f;
+  for (size_t i = 0; i < state.size(); ++i) {
+    const float sum = state[i / stride * stride];
+    if (!(sum >= 0 && sum <= kLargestSum && std::abs(state[i]) <= kLargestMean * sum)) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -102,11 +115,12 @@ void FoldedEntries::SetState(size_t head, std::shared_ptr<const State> state) {
   states_[head] = std::move(state);
 }
 
-void FoldedEntries::Fold(const SequenceCache& cache, uint32_t layer, uint32_t kv_head,
-                         std::span<const uint32_t> kept) {
+Result<FoldedEntries::Folded> FoldedEntries::Fold(const SequenceCache& cache, uint32_t layer,
+                                                  uint32_t kv_head,
+                                                  std::span<const uint32_t> kept) const {
   const auto n = static_cast<uint32_t>(cache.num_entries(layer, kv_head));
-  if (kept.size() == n) return;
   const size_t head = size_t{layer} * num_kv_heads_ + kv_head;
+  if (kept.size() == n) return Folded{states_[head], counts_[head], last_positions_[head]};
   const uint32_t key_dim = networks_->shape().key_dim, rank = networks_->shape().rank;
   const KeyFeatures& features = networks_->Keys(layer, kv_head);
   const size_t stride = size_t{1} + value_dim_;
@@ -134,11 +148,24 @@ void FoldedEntries::Fold(const SequenceCache& cache, uint32_t layer, uint32_t kv
       }
     }
   });
-  SetState(head, std::make_shared<const State>(sums.begin(), sums.end()));
+  auto state = std::make_shared<const State>(sums.begin(), sums.end());
+  if (!ArePlausible(*state, stride)) {
+    return InputError(fmt::format("the fold networks of layer {}, KV head {} give numbers that are "
+                                  "too large for what they read",
+                                  layer, kv_head),
+                      "profile", "Make them again with pith calibrate less.");
+  }
   std::vector<int32_t> positions(n);
   cache.Positions(layer, kv_head, positions);
-  counts_[head] += n - kept.size();
-  last_positions_[head] = std::max(last_positions_[head], positions[newest]);
+  return Folded{std::move(state), counts_[head] + n - kept.size(),
+                std::max(last_positions_[head], positions[newest])};
+}
+
+void FoldedEntries::Set(uint32_t layer, uint32_t kv_head, Folded folded) {
+  const size_t head = size_t{layer} * num_kv_heads_ + kv_head;
+  SetState(head, std::move(folded.state));
+  counts_[head] = folded.count;
+  last_positions_[head] = folded.last_position;
 }
 
 std::span<const AttendFold> FoldedEntries::Layer(uint32_t layer) const {
@@ -192,8 +219,6 @@ Status FoldedEntries::Load(ByteReader* in, const std::string& where) {
 }
 
 bool FoldedEntries::Fits(const SequenceCache& cache, uint64_t num_tokens) const {
-  // Means of values, by features that are not negative. Far above what f16 holds.
-  constexpr float kLargestMean = 1e9f, kLargestSum = 1e30f;
   const size_t stride = size_t{1} + value_dim_;
   for (uint32_t head = 0; head < states_.size(); ++head) {
     const uint64_t count = counts_[head];
@@ -204,12 +229,7 @@ bool FoldedEntries::Fits(const SequenceCache& cache, uint64_t num_tokens) const 
         static_cast<uint64_t>(last) >= num_tokens) {
       return false;
     }
-    for (size_t i = 0; i < states_[head]->size(); ++i) {
-      const float x = (*states_[head])[i], sum = (*states_[head])[i / stride * stride];
-      if (!(sum >= 0 && sum <= kLargestSum && std::abs(x) <= kLargestMean * sum)) {
-        return false;
-      }
-    }
+    if (!ArePlausible(*states_[head], stride)) return false;
   }
   return true;
 }

@@ -61,10 +61,21 @@ class FoldedEntries {
   FoldedEntries() = default;  // of a recipe that folds nothing
   FoldedEntries(std::shared_ptr<const FoldNetworks> networks, const CacheSpec& spec);
 
-  // Adds the entries of a head that are about to be dropped: all but those at the ascending indices
-  // `kept`. Different heads may be folded by different threads.
-  void Fold(const SequenceCache& cache, uint32_t layer, uint32_t kv_head,
-            std::span<const uint32_t> kept);
+  using State = std::vector<float>;  // [rank][1 + value_dim], as AttendFold has it
+
+  // What a head's state will be when all entries are dropped but those at the ascending indices
+  // `kept`.
+  struct Folded {
+    std::shared_ptr<const State> state;
+    uint64_t count = 0;  // entries in it
+    int32_t last_position = -1;
+  };
+  // Changes nothing. Any thread. Input error if the networks give numbers that no session could
+  // hold.
+  Result<Folded> Fold(const SequenceCache& cache, uint32_t layer, uint32_t kv_head,
+                      std::span<const uint32_t> kept) const;
+  // Once they are dropped.
+  void Set(uint32_t layer, uint32_t kv_head, Folded folded);
 
   // For attention: [kv_head], or empty if the recipe folds nothing. Valid until the next change.
   std::span<const AttendFold> Layer(uint32_t layer) const;
@@ -83,7 +94,6 @@ class FoldedEntries {
   bool Fits(const SequenceCache& cache, uint64_t num_tokens) const;
 
  private:
-  using State = std::vector<float>;  // [rank][1 + value_dim], as AttendFold has it
   void SetState(size_t head, std::shared_ptr<const State> state);
 
   std::shared_ptr<const FoldNetworks> networks_;

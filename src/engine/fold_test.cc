@@ -67,8 +67,10 @@ class Folding : public testing::Test {
 
   static void Drop(SequenceCache& cache, FoldedEntries* folded, uint32_t layer, uint32_t head,
                    const std::vector<uint32_t>& kept) {
-    folded->Fold(cache, layer, head, kept);
+    auto next = folded->Fold(cache, layer, head, kept);
+    ASSERT_TRUE(next);
     ASSERT_TRUE(cache.Keep(layer, head, kept));
+    folded->Set(layer, head, std::move(*next));
   }
 
   // [rank][1 + value_dim] of the tokens that are no multiples of `step`, in f64.
@@ -136,8 +138,27 @@ TEST_F(Folding, AtOnceOrBitByBit_IsTheSumOverWhatWasDropped) {
 
 TEST_F(Folding, NothingDropped_MakesNoState) {
   FoldedEntries folded(networks_, spec_);
-  folded.Fold(*cache_, 0, 0, Multiples(kTokens, 1));
+  EXPECT_EQ(folded.Fold(*cache_, 0, 0, Multiples(kTokens, 1))->state, nullptr);
   EXPECT_EQ(folded.Layer(0)[0].state, nullptr);
+}
+
+// Entries that could not be dropped after all are not counted twice.
+TEST_F(Folding, NothingChanges_UntilItIsSaid) {
+  FoldedEntries folded(networks_, spec_);
+  Drop(*cache_, &folded, 0, 0, Multiples(kTokens, 2));
+  const float* const before = folded.Layer(0)[0].state;
+  EXPECT_NE(folded.Fold(*cache_, 0, 0, {{0, 1}})->state, nullptr);
+  EXPECT_EQ(folded.Layer(0)[0].state, before);
+}
+
+TEST_F(Folding, NumbersTooLargeToBeSaved_AreRefused) {
+  HeadProfile huge = MadeNetworks();
+  for (float& sigma : huge.fold_sigma1) sigma = 1e30f;
+  for (float& weight : huge.fold_key_out) weight *= 1e4f;
+  const FoldedEntries folded(std::make_shared<const FoldNetworks>(huge), spec_);
+  const auto next = folded.Fold(*cache_, 0, 0, Multiples(kTokens, 2));
+  ASSERT_FALSE(next);
+  EXPECT_THAT(next.error().Message(), testing::HasSubstr("too large"));
 }
 
 TEST_F(Folding, Copies_GoTheirOwnWays) {

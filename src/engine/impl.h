@@ -41,9 +41,10 @@ struct Engine::Impl {
   Status CheckBytes(const PlannedRun& kv) const;
   Status CheckChannels(const PlannedRun& kv) const;
   Status PrepareFold(const PlannedRun& kv);
-  Status CheckFoldFits(const Sequence& sequence) const;
+  Status CheckBesideFits(const Sequence& sequence) const;
   FoldedEntries FoldedFor(const Plan& plan) const;  // after PrepareFold
-  uint64_t FoldBytes(const Plan& plan) const;       // of all heads' states; after PrepareFold
+  // Of all heads: states that entries are folded into (after PrepareFold), matrices of mixed keys.
+  uint64_t BesideBytes(const Plan& plan) const;
   ByteBudget BytesOf(const PlannedRun& kv, const CacheSpec& spec) const;
   uint64_t EntriesFor(const Sequence& sequence, size_t num_tokens, uint64_t room) const;
   Status DropEntries(Sequence& sequence, CompressionReport* report, const FeedProgress& progress);

@@ -32,10 +32,10 @@ Status CheckForm(const Form* form, const char* side, uint32_t dim, const std::st
 
 }  // namespace
 
-// A state that entries are folded into takes its part of the budget from the start.
+// What is kept beside the entries takes its part of the budget from the start.
 ByteBudget Engine::Impl::BytesOf(const PlannedRun& kv, const CacheSpec& spec) const {
-  const uint64_t folded = FoldBytes(kv.plan), amount = kv.budget->amount;
-  return {spec, kv.plan.storage.residual, amount - std::min(amount, folded)};
+  const uint64_t beside = BesideBytes(kv.plan), amount = kv.budget->amount;
+  return {spec, kv.plan.storage.residual, amount - std::min(amount, beside)};
 }
 
 Status CheckForms(const CacheSpec& spec, const std::string& model) {
@@ -133,6 +133,15 @@ CacheUsage Sequence::Usage() const {
   usage.metadata += beside;
   usage.held += beside;
   usage.held_peak += beside;
+  // Channels of keys are metadata of the cache, but no block of its pool.
+  for (uint32_t layer = 0; layer < cache.spec().num_layers; ++layer) {
+    for (uint32_t head = 0; head < cache.spec().num_kv_heads; ++head) {
+      const ChannelList* const channels = cache.KeyChannels(layer, head);
+      if (channels == nullptr) continue;
+      usage.held += channels->bytes();
+      usage.held_peak += channels->bytes();
+    }
+  }
   return usage;
 }
 
@@ -226,7 +235,7 @@ Status Engine::Compress(Sequence& sequence, CompressionReport* report,
 // At the end of a prompt.
 Status Engine::Impl::DropEntries(Sequence& sequence, CompressionReport* report,
                                  const FeedProgress& progress) {
-  PITH_TRY(CheckFoldFits(sequence));
+  PITH_TRY(CheckBesideFits(sequence));
   uint64_t room = 0;
   if (InBytes(sequence.kv)) {
     const uint64_t most = BytesOf(sequence.kv, sequence.cache.spec()).MaxChunk();
@@ -316,27 +325,29 @@ FoldedEntries Engine::Impl::FoldedFor(const Plan& plan) const {
   return plan.folds() ? FoldedEntries(fold_networks, SpecFor(plan)) : FoldedEntries();
 }
 
-uint64_t Engine::Impl::FoldBytes(const Plan& plan) const {
-  if (!plan.folds()) return 0;
+uint64_t Engine::Impl::BesideBytes(const Plan& plan) const {
   const ModelShape& s = model->shape();
-  return uint64_t{s.num_layers} * s.num_kv_heads * fold_networks->state_floats(s.value_dim) *
-         sizeof(float);
+  uint64_t floats = plan.folds() ? fold_networks->state_floats(s.value_dim) : 0;
+  if (const ListSpec keys = SpecFor(plan).keys; keys.sealed_mixed) {
+    floats += (uint64_t{2} * keys.sealed_dim + 1) * keys.dim;
+  }
+  return uint64_t{s.num_layers} * s.num_kv_heads * floats * sizeof(float);
 }
 
-// Of a share of the bytes something must be left beside the states.
-Status Engine::Impl::CheckFoldFits(const Sequence& sequence) const {
+// Of a share of the bytes something must be left for entries.
+Status Engine::Impl::CheckBesideFits(const Sequence& sequence) const {
   const std::optional<Budget>& budget = sequence.kv.budget;
   if (!budget || budget->kind != Budget::Kind::kShareOfF16) return {};
-  const uint64_t folded = FoldBytes(sequence.kv.plan);
+  const uint64_t beside = BesideBytes(sequence.kv.plan);
   const ModelShape& s = model->shape();
   const auto full = static_cast<double>(uint64_t{2} * s.num_layers * s.num_kv_heads *
                                         (s.key_dim + s.value_dim) * sequence.tokens.size());
   const double share =
       full * static_cast<double>(budget->amount) / static_cast<double>(budget->divisor);
-  if (folded == 0 || static_cast<double>(folded) < share) return {};
-  return InputError(fmt::format("the {} bytes that entries are folded into are more than the "
+  if (beside == 0 || static_cast<double>(beside) < share) return {};
+  return InputError(fmt::format("what \"{}\" keeps beside the entries, {} bytes, is more than the "
                                 "budget has for a prompt of {} tokens",
-                                folded, sequence.tokens.size()),
+                                sequence.kv.plan.canonical, beside, sequence.tokens.size()),
                     "budget \"" + budget->text + "\"", "Give a larger budget or a longer prompt.");
 }
 
@@ -371,7 +382,7 @@ uint64_t Engine::Impl::EntriesFor(const Sequence& sequence, size_t num_tokens,
                                   uint64_t room) const {
   const CacheSpec& spec = sequence.cache.spec();
   if (!InBytes(sequence.kv)) {
-    return BudgetEntries(sequence.kv, spec, num_tokens, FoldBytes(sequence.kv.plan));
+    return BudgetEntries(sequence.kv, spec, num_tokens, BesideBytes(sequence.kv.plan));
   }
   return BytesOf(sequence.kv, spec).MaxEntries(room);
 }

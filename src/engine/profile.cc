@@ -109,28 +109,28 @@ Result<uint32_t> ReadCount(const GgufFile& file, std::string_view name) {
   return static_cast<uint32_t>(count);
 }
 
-Status CheckBits(const GgufFile& file, const Table& table, std::span<const float> values) {
+Status CheckBits(const std::string& path, const Table& table, std::span<const float> values) {
   for (const float bits : values) {
     if (bits == 16 || bits == 8 || bits == 4 || bits == 2) continue;
-    return Damaged(file.path(),
+    return Damaged(path,
                    fmt::format("\"{}\" has a value of {}, not 16, 8, 4 or 2", table.name, bits));
   }
   return {};
 }
 
 // Within the table's limits, and those of the retrieval table add up to 1. Bits are bits.
-Status CheckValues(const GgufFile& file, const Table& table, std::span<const float> values) {
-  if (table.columns == Columns::kOne) return CheckBits(file, table, values);
+Status CheckValues(const std::string& path, const Table& table, std::span<const float> values) {
+  if (table.columns == Columns::kOne) return CheckBits(path, table, values);
   double sum = 0;
   for (const float value : values) {
     if (!(value >= table.least && value <= table.most)) {
-      return Damaged(file.path(), fmt::format("\"{}\" has a value of {}, outside {} to {}",
-                                              table.name, value, table.least, table.most));
+      return Damaged(path, fmt::format("\"{}\" has a value of {}, outside {} to {}", table.name,
+                                       value, table.least, table.most));
     }
     sum += double{value};
   }
   if (table.name != kRetrieval || std::abs(sum - 1) <= kSumTolerance) return {};
-  return Damaged(file.path(), fmt::format("\"{}\" adds up to {}, not to 1", table.name, sum));
+  return Damaged(path, fmt::format("\"{}\" adds up to {}, not to 1", table.name, sum));
 }
 
 Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
@@ -155,7 +155,7 @@ Status ReadTable(const GgufFile& file, const Table& table, HeadProfile* heads) {
   values.resize(bytes.size() / sizeof(float));
   PITH_CHECK(bytes.size() == values.size() * sizeof(float));
   std::memcpy(values.data(), bytes.data(), bytes.size());
-  return CheckValues(file, table, values);
+  return CheckValues(file.path(), table, values);
 }
 
 // All tables of a section are there, or none.
@@ -301,6 +301,16 @@ Status AddToProfile(const std::string& path, const ModelIdentity& model, const P
     CopySections(before, &profile);
   }
   CopySections(sections, &profile);
+  // Nothing is written that could not be read again.
+  for (const Table& table : kTables) {
+    if ((profile.heads.*table.values).empty()) continue;
+    if (CheckValues(path, table, profile.heads.*table.values)) continue;
+    return InputError(
+        fmt::format("\"{}\" of this model would have values outside {} to {}, which a "
+                    "profile cannot hold; nothing was written",
+                    table.name, table.least, table.most),
+        path, "Calibrate on other texts.");
+  }
 
   GgufBuilder file;
   file.Integer(Key("version"), kVersion);

@@ -149,6 +149,8 @@ class RangeItem : ItemLines {
   void MultiplyLines(const PageView& page, uint32_t first, const Tile& tile) {
     std::fill_n(norms_, tile.lead, 0.0f);
     CopyNorms(page, first, tile.count, norms_ + tile.lead);
+    const size_t end = tile.lead + tile.count, zeroed = tile.lead + RoundUp(tile.count, 8);
+    if (zeroed < RoundUp(end, 8)) std::fill(norms_ + zeroed, norms_ + RoundUp(end, 8), 0.0f);
     ForEachLine([this](uint32_t line, uint32_t block, uint32_t block_end) {
       MultiplyNorms(block, block_end, Scores(line));
     });

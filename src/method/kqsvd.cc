@@ -21,7 +21,7 @@ constexpr ParameterInfo kParameters[] = {
      .meaning = "newest entries, which keep all channels"},
     {.name = "queries",
      .type = ParameterType::kInteger,
-     .default_value = "256",
+     .default_value = "32",
      .min = 1,
      .max = 4096,
      .meaning = "newest tokens whose queries say which products matter"},
@@ -110,7 +110,8 @@ const MethodInfo& KqSvdMethod() {
           "mixtures of channels that lose least of the products of the last queries with all keys: "
           "no choice of so many numbers, channels included, loses less of those. The keys' mean is "
           "kept beside them. The window and what is generated keep all channels. Goes with any "
-          "eviction, which comes first, and with any store, which comes after.",
+          "eviction at the end of a prompt or later, which comes first, and with any store that "
+          "does not rotate keys, which comes after.",
       .paper = "KQ-SVD: Compressing the KV Cache with Provable Guarantees on Attention Fidelity",
       .arxiv = "2512.05916",
       .parts = kParts,

@@ -288,7 +288,9 @@ const MethodInfo& MiniCacheMethod() {
           "layers: "
           "a pair stores one direction between its two, on the arc, and the length of each. Tokens "
           "whose directions differ most, and the first four, stay exact, and so do the newest. "
-          "Goes with any store, which then holds the directions, and any read.",
+          "Goes with any read and any store but tuned, rotated ones and those with sinks; the "
+          "store "
+          "holds the directions.",
       .paper = "MiniCache: KV Cache Compression in Depth Dimension for Large Language Models",
       .arxiv = "2405.14366",
       .parts = kParts,

@@ -71,7 +71,7 @@ const MethodInfo& ThinkMethod() {
           "products of queries and keys lies in part of the channels. When the prompt has been "
           "read, each KV head drops the channels in which the window's queries and the keys are "
           "smallest; the window and what is generated keep all of them. Goes with any eviction, "
-          "which comes first, and with any store, which comes after.",
+          "which comes first, and with any store that does not rotate keys, which comes after.",
       .paper = "ThinK: Thinner Key Cache by Query-Driven Pruning",
       .arxiv = "2407.21018",
       .parts = kParts,
