@@ -347,7 +347,7 @@ TEST_F(FoldingEngine, Budgets_HaveTheStatesTakenOff) {
   ASSERT_TRUE(engine->Feed(short_prompt, Text(kPrompt)));
   const Status refused = engine->Compress(short_prompt);
   ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().Message(), HasSubstr("folded into"));
+  EXPECT_THAT(refused.error().Message(), HasSubstr("beside the entries"));
 
   Sequence bytes = engine->NewSequence(Planned("less", "64KiB")).value();
   ASSERT_TRUE(engine->Feed(bytes, Text(kPrompt)));

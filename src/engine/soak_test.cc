@@ -92,14 +92,18 @@ class Soak : public testing::Test {
     return run;
   }
 
-  // A share of a short text may have less room than its recipe protects: a refusal that leaves the
+  // A share of a short text may have less room than its recipe protects or keeps beside the
+  // entries, and a text may be too long to be repeated behind itself: refusals that leave the
   // sequence usable. Nothing else may go wrong.
   template <class T>
   void ExpectDone(const T& result, const Sequence& sequence) {
     if (result) return;
     ++refused_;
-    EXPECT_TRUE(sequence.kv.budget && IsShare(*sequence.kv.budget)) << result.error().Message();
-    EXPECT_THAT(result.error().Message(), testing::HasSubstr("never drops"));
+    const std::string why = result.error().Message();
+    if (sequence.kv.plan.needs().replay > 0 && why.find("has no room for that") != why.npos) return;
+    EXPECT_TRUE(sequence.kv.budget && IsShare(*sequence.kv.budget)) << why;
+    EXPECT_THAT(why, testing::AnyOf(testing::HasSubstr("never drops"),
+                                    testing::HasSubstr("beside the entries")));
   }
 
   void Open() {
